@@ -1,0 +1,1 @@
+"""Runnable measurements; nothing here is asserted in tests."""

@@ -1,0 +1,183 @@
+"""The nouns: what a file is, what an instance is, and the states both go through."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FileState(StrEnum):
+    """Where a file is."""
+
+    SETTLING = "settling"  # still changing, or too fresh to trust
+    HELD = "held"  # looked finished but is not a whole, storable DICOM file, or cannot be read
+    IGNORED = "ignored"  # not DICOM, or a DICOMDIR: on purpose, not a failure
+    READY = "ready"  # whole; its instance says the rest
+    GONE = "gone"  # has left the folder
+    MISSED = "missed"  # left before its instance was known: an alarm
+
+
+class InstanceState(StrEnum):
+    """Where one content of one SOP Instance UID is."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    UNCONFIRMED = "unconfirmed"
+    STORED = "stored"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+    MISSED = "missed"
+    LEAVING = "leaving"
+    DELETING = "deleting"
+    DELETED = "deleted"
+
+
+CLAIMING = (
+    InstanceState.PENDING,
+    InstanceState.SENDING,
+    InstanceState.UNCONFIRMED,
+    InstanceState.STORED,
+    InstanceState.LEAVING,
+    InstanceState.DELETING,
+)
+"""The states of which only one row per SOP Instance UID may be: it is the one the archive has, or gets."""
+
+DUE = (InstanceState.PENDING, InstanceState.SENDING, InstanceState.UNCONFIRMED)
+"""The states in which something is still to be done without a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One instant on both clocks: `wall` (Unix seconds) for people, `mono` (seconds) for waits."""
+
+    wall: float
+    mono: float
+
+
+@dataclass(frozen=True, slots=True)
+class StatKey:
+    """What tells that a file may have changed; never what it is (that is its SHA-256 and UIDs)."""
+
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> StatKey:
+        """Take the key from what stat said, each number folded into 63 bits as SQLite keeps them.
+
+        Some file systems give inodes of 64 bits and times far beyond the year 2262.
+        """
+        return cls(
+            status.st_size,
+            status.st_mtime_ns & _FITS,
+            status.st_ctime_ns & _FITS,
+            status.st_ino & _FITS,
+        )
+
+
+_FITS = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One folder to look into; `include` and `exclude` are name patterns, without regard to case."""
+
+    path: bytes
+    include: tuple[str, ...] = ("*.dcm",)
+    exclude: tuple[str, ...] = ()
+    settle_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that can supply an instance's bytes, as it was when it was proved whole."""
+
+    file_id: int
+    path: bytes
+    key: StatKey
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One instance that is due: what a request about it needs, and what became of it so far.
+
+    `together` is the most instances its next request may hold (None: any number), `looks` how often
+    it was looked for and not found; `sha256` is of the whole file, None until its bytes were read.
+    """
+
+    instance_id: int
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    size_bytes: int
+    preamble: bytes
+    sha256: bytes | None
+    reason: str
+    attempts: int
+    looks: int
+    together: int | None
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What one instance becomes. `wait_seconds` is until it is due again (None: by its attempts).
+
+    `counts` says whether this consumed an attempt; `detail` may hold the server's own words, which
+    are for the ledger and never for a log.
+    """
+
+    instance_id: int
+    state: InstanceState
+    reason: str = ""
+    detail: str = ""
+    wait_seconds: float | None = 0.0
+    counts: bool = False
+    looks: int = 0
+    together: int | None = None
+    verified: bool = False
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A file proved whole: its UIDs as the header gives them; the pixels stay on disk.
+
+    `preamble` is its first 128 bytes, or b"" where they are all zero: some archives zero them, so
+    that contents are compared from byte 128 on (servers.md section 3 in words: preamble left out).
+    """
+
+    key: StatKey
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    preamble: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """A file that must not be sent: `state` is held or ignored, `reason` a code of `reasons.WORDS`.
+
+    `detail` is for the person at the machine (tags, offsets, errno words); it is never logged.
+    """
+
+    key: StatKey | None
+    state: FileState
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The file is not the one that was looked at before: its key now, or None if it is gone."""
+
+    key: StatKey | None
+
+
+Header = Whole | Unfit | Changed
+"""What reading a file's header can say."""
