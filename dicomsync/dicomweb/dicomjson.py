@@ -1,0 +1,209 @@
+"""DICOM JSON and the Native DICOM Model as plain values, read with suspicion (PS3.18 Annex F, PS3.19 A.1).
+
+Whatever an archive, or a proxy before it, sends: a value of the wrong kind is no value, a name given
+twice with two meanings is no value, and nothing here raises.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+from xml.parsers import expat
+
+Dataset = dict[str, object]
+"""Tag (eight hexadecimal digits, upper case) to attribute, as DICOM JSON has it: `vr` and `Value`."""
+
+_UID: Final = re.compile(r"[0-9.]*[0-9][0-9.]*", re.ASCII)
+_UID_LENGTH: Final = 64
+_CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})", re.ASCII)
+_PADDING: Final = " \t\r\n\0"
+_DEPTH: Final = 100  # deeper than any dataset; shallower than Python's own limit
+
+
+class _Ambiguous:
+    """Stands where one name had two different values: neither is believed."""
+
+
+_AMBIGUOUS: Final = _Ambiguous()
+
+
+def datasets(body: bytes, content_type: str = "") -> list[Dataset] | None:
+    """Say which datasets a body holds; None if it is neither DICOM JSON nor a Native DICOM Model."""
+    readable = _readable(body, content_type)
+    if readable.startswith("<"):
+        model = _native_model(readable)
+        return None if model is None else [model]
+    return _json_datasets(readable)
+
+
+def rows(body: bytes, content_type: str = "") -> list[Dataset] | None:
+    """Say the results of a Search or the datasets of a metadata answer: a JSON array, else None."""
+    readable = _readable(body, content_type)
+    return _json_datasets(readable) if readable.startswith("[") else None
+
+
+def uid(dataset: Dataset, tag: str) -> str | None:
+    """Say the one UID of an attribute without its padding; None if there is none, or more than one."""
+    value = _single(dataset, tag)
+    return clean_uid(value) if isinstance(value, str) else None
+
+
+def clean_uid(text: str) -> str | None:
+    """Strip the blanks and NULs that pad a UID (PS3.5 9.1); None if what is left is not one.
+
+    UIDs are taken as strings of digits and dots: some in use break the finer rules (leading zeros).
+    """
+    text = text.strip(_PADDING)
+    return text if len(text) <= _UID_LENGTH and _UID.fullmatch(text) else None
+
+
+def code(dataset: Dataset, tag: str) -> int | None:
+    """Say the first 16-bit number of an attribute, given as a number or as its digits."""
+    for value in _values(dataset, tag):
+        if isinstance(value, str) and len(value) < 20:
+            value = value.strip(_PADDING)
+            value = int(value) if value.isascii() and value.isdigit() else None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0xFFFF:
+            return value
+    return None
+
+
+def text(dataset: Dataset, tag: str, limit: int = 1000) -> str:
+    """Say an attribute's strings as one line fit to keep and to print: at most `limit` characters."""
+    return clean_text("; ".join(v for v in _values(dataset, tag) if isinstance(v, str)), limit)
+
+
+def clean_text(raw: str, limit: int = 1000) -> str:
+    """Make somebody else's text harmless: control characters and lone surrogates out, cut at `limit`."""
+    shown = "".join(c if c.isprintable() else " " for c in raw[: 4 * limit])
+    return " ".join(shown.split())[:limit]
+
+
+def items(dataset: Dataset, tag: str) -> list[Dataset]:
+    """Say the items of a sequence; an absent, empty or malformed one has none."""
+    return [_tags_upper(value) for value in _values(dataset, tag) if isinstance(value, dict)]
+
+
+def ambiguous(dataset: Dataset, tag: str) -> bool:
+    """Say whether the dataset gives this attribute twice, differently."""
+    return isinstance(dataset.get(tag), _Ambiguous)
+
+
+def _values(dataset: Dataset, tag: str) -> list[object]:
+    attribute = dataset.get(tag)
+    if not isinstance(attribute, dict):
+        return []
+    value = attribute.get("Value")
+    if isinstance(value, list):
+        return value
+    return [value] if isinstance(value, str | int | float) else []
+
+
+def _single(dataset: Dataset, tag: str) -> object:
+    values = _values(dataset, tag)
+    return values[0] if len(values) == 1 else None
+
+
+def _readable(body: bytes, content_type: str) -> str:
+    return _decoded(body, content_type).lstrip("\ufeff" + _PADDING)
+
+
+def _decoded(body: bytes, content_type: str) -> str:
+    """UTF-8 with or without its mark, UTF-16 and -32 by their zeros, else what the header says or Latin-1."""
+    charset = _CHARSET.search(content_type)
+    for encoding in (json.detect_encoding(body), charset.group(1) if charset else "latin-1"):
+        try:
+            decoded = body.decode(encoding)
+        except (LookupError, ValueError):
+            continue
+        if isinstance(decoded, str):
+            return decoded
+    return body.decode("latin-1")
+
+
+def _json_datasets(text: str) -> list[Dataset] | None:
+    try:
+        found: object = json.loads(text, object_pairs_hook=_once, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):  # not JSON; an integer of thousands of digits; a depth bomb
+        return None
+    entries = found if isinstance(found, list) else [found]
+    found_datasets = [_tags_upper(entry) for entry in entries if isinstance(entry, dict)]
+    return found_datasets if len(found_datasets) == len(entries) else None
+
+
+def _once(pairs: list[tuple[str, object]]) -> Dataset:
+    """A JSON object in which a name given twice with two values is marked, where Python takes the last."""
+    kept: Dataset = {}
+    for name, value in pairs:
+        kept[name] = value if kept.get(name, value) == value else _AMBIGUOUS
+    return kept
+
+
+def _tags_upper(found: dict[str, object]) -> Dataset:
+    return _once([(name.upper() if len(name) == 8 else name, value) for name, value in found.items()])
+
+
+class _Node:
+    """One XML element: its local name, its attributes, its children and its text."""
+
+    __slots__ = ("attributes", "children", "name", "text")
+
+    def __init__(self, name: str, attributes: dict[str, str]) -> None:
+        self.name = name.rpartition("|")[2]
+        self.attributes = attributes
+        self.children: list[_Node] = []
+        self.text: list[str] = []
+
+
+class _NotOurs(Exception):
+    """The XML has a DTD, or is nested beyond reason."""
+
+
+def _native_model(text: str) -> Dataset | None:
+    """The Native DICOM Model as the same values as DICOM JSON; None if the text is not one."""
+    top = _Node("", {})
+    path = [top]
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        if len(path) > _DEPTH:
+            raise _NotOurs
+        node = _Node(name, attributes)
+        path[-1].children.append(node)
+        path.append(node)
+
+    def end(_name: str) -> None:
+        path.pop()
+
+    def refuse(*_declaration: object) -> None:
+        raise _NotOurs
+
+    parser = expat.ParserCreate("utf-8", "|")  # the text is decoded already, whatever its head says
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = lambda data: path[-1].text.append(data)
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(text.encode("utf-8", "replace"), True)
+    except (expat.ExpatError, _NotOurs):
+        return None
+    root = top.children[0]
+    return _model(root) if root.name == "NativeDicomModel" else None
+
+
+def _model(node: _Node) -> Dataset:
+    """`DicomAttribute@tag` with its `Value`s or `Item`s, as a dataset."""
+    pairs: list[tuple[str, object]] = []
+    for attribute in node.children:
+        if attribute.name != "DicomAttribute":
+            continue
+        values: list[object] = [
+            _model(child) if child.name == "Item" else "".join(child.text)
+            for child in attribute.children
+            if child.name in ("Item", "Value")
+        ]
+        tag = attribute.attributes.get("tag", "").upper()
+        pairs.append((tag, {"vr": attribute.attributes.get("vr", ""), "Value": values}))
+    return _once(pairs)

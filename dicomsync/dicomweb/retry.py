@@ -1,0 +1,36 @@
+"""Short retries: of a request that never began, within seconds. Long ones are the ledger's business."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from ..errors import NoAnswer
+
+_FIRST_WAIT_SECONDS: Final = 0.25
+_LONGEST_WAIT_SECONDS: Final = 5.0
+
+
+def safe_to_repeat(error: BaseException) -> bool:
+    """Say whether nothing of a request can have reached the archive: no answer, and no body byte taken."""
+    return isinstance(error, NoAnswer) and error.sent_bytes == 0 and error.why in ("unreachable", "broken")
+
+
+def short_retries(tries: int, seconds: float) -> Retrying:
+    """Make a caller that repeats what is safe to repeat: at most `tries` times, begun within `seconds`.
+
+    The last error is raised as it is. What is called must make its body anew each time.
+    """
+    return Retrying(
+        retry=retry_if_exception(safe_to_repeat),
+        stop=stop_after_attempt(max(1, tries)) | stop_before_delay(seconds),
+        wait=wait_random_exponential(multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS),
+        reraise=True,
+    )

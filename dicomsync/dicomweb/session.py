@@ -1,0 +1,240 @@
+"""Requests to one archive and the reading of their answers, bounded in time and memory."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+from .. import __version__
+from ..errors import ArchiveProblem, BadAnswer, NoAnswer
+from .archive import Archive
+from .auth import Authorizer
+from .dicomjson import Dataset, clean_uid, rows
+from .multipart import StoreBody
+from .retry import short_retries
+from .transport import Limit, Transport
+from .wire import FAILURES, no_answer, refused, silence_loggers
+
+DICOM_JSON: Final = "application/dicom+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer read whole."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    def rows(self) -> list[Dataset]:
+        """Say the datasets a Search or a metadata request found; 204 and 200 with [] both mean none.
+
+        Raises Refused for any status but these two, BadAnswer if the body is not a DICOM JSON array.
+        """
+        if self.status == 204:
+            return []
+        if self.status != 200:
+            raise refused(self.status, self.headers)
+        found = rows(self.body, self.headers.get("content-type", ""))
+        if found is None:
+            raise BadAnswer(
+                "the archive answered 200, and not with DICOM JSON: is the base URL its DICOMweb root?",
+                status=200,
+            )
+        return found
+
+
+class Exchange:
+    """A request that has been sent, and its answer, of which the status and headers are here."""
+
+    def __init__(
+        self, answer: httpx.Response, limit: Limit, body: StoreBody | None, archive: Archive
+    ) -> None:
+        self.status = answer.status_code
+        self.headers = answer.headers
+        self.content_type: str = answer.headers.get("content-type", "")
+        self.body = body
+        self._answer = answer
+        self._limit = limit
+        self._archive = archive
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give the answer's body as it comes; only waiting for the archive counts against the floor rate.
+
+        Raises NoAnswer if it breaks off or is too slow, BadAnswer if it is compressed although we
+        asked that it is not: a small answer could unpack into a huge one.
+        """
+        if self.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+            raise BadAnswer("the answer is compressed, which was not asked for", status=self.status)
+        archive, chunks = self._archive, self._answer.iter_raw()
+        waited, received_bytes = 0.0, 0
+        while True:
+            due_seconds = archive.idle_timeout + received_bytes / archive.floor_bytes_per_second
+            self._limit.allow(archive.idle_timeout, due_seconds - waited)
+            asked = time.monotonic()
+            try:
+                chunk = next(chunks, None)
+            except FAILURES as error:
+                raise _no_answer(error, self.body) from None
+            waited += time.monotonic() - asked
+            if chunk is None:
+                return
+            received_bytes += len(chunk)
+            yield chunk
+
+    def read(self) -> bytes:
+        """Read the answer's body whole; raises BadAnswer too as soon as it is larger than the cap."""
+        body = bytearray()
+        for chunk in self.chunks():
+            body += chunk
+            if len(body) > self._archive.response_cap_bytes:
+                raise BadAnswer("the answer is larger than any answer to this request", status=self.status)
+        return bytes(body)
+
+
+class Session:
+    """One HTTP client for one archive: HTTP/1.1, no redirects, no cookies, nothing from the environment."""
+
+    def __init__(self, archive: Archive, keepalive_seconds: float) -> None:
+        silence_loggers()
+        self.archive = archive
+        self._authorizer = Authorizer(archive.auth)
+        self._http = httpx.Client(
+            transport=Transport(_tls(archive), keepalive_seconds),
+            trust_env=False,
+            follow_redirects=False,
+            cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=())),
+            headers={"User-Agent": f"dicomsync/{__version__}", "Accept-Encoding": "identity"},
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._http.close()
+
+    def url(self, *segments: str) -> str:
+        """Join path segments to the base URL; what is not a plain word of ours must be a checked UID."""
+        return "/".join((self.archive.url, *segments))
+
+    @contextmanager
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        accept: str = DICOM_JSON,
+        body: Callable[[], StoreBody] | None = None,
+    ) -> Iterator[Exchange]:
+        """Send one request, with a body made anew each time, and give the exchange while it is open.
+
+        A request that never began is repeated for some seconds (`short_retries`). Raises NoAnswer,
+        SecretProblem, and unchanged whatever a part of the body raises.
+        """
+        archive = self.archive
+        retrying = short_retries(archive.short_retries, archive.short_retry_seconds)
+        exchange, answer = retrying(self._begin, method, url, accept, body)
+        try:
+            yield exchange
+        finally:
+            answer.close()
+
+    def get(self, url: str, *, accept: str = DICOM_JSON) -> Answer:
+        """Get one resource of bounded size; the body of an answer that is not 200 may be left out."""
+        with self.exchange("GET", url, accept=accept) as exchange:
+            try:
+                content = exchange.read()
+            except (BadAnswer, NoAnswer):
+                if exchange.status == 200:
+                    raise
+                content = b""
+            return Answer(exchange.status, exchange.headers, content)
+
+    def prove(self) -> None:
+        """Ask the one question every DICOMweb archive answers: a search for any study.
+
+        Returns if the base URL, the authorisation and the archive are good; else raises what they are not.
+        """
+        self.get(self.url("studies?limit=1")).rows()
+
+    def _begin(
+        self, method: str, url: str, accept: str, make_body: Callable[[], StoreBody] | None
+    ) -> tuple[Exchange, httpx.Response]:
+        archive = self.archive
+        body = None if make_body is None else make_body()
+        headers = {"Accept": accept}
+        if credential := self._authorizer.header():
+            headers["Authorization"] = credential
+        if body is None:
+            limit = Limit.starting(archive.answer_timeout, archive.connect_timeout + archive.answer_timeout)
+        else:
+            limit = Limit.starting(archive.idle_timeout, archive.connect_timeout + archive.idle_timeout)
+            headers["Content-Type"] = body.content_type
+            headers["Content-Length"] = str(body.content_length)
+        timeouts = {
+            "connect": archive.connect_timeout,
+            "pool": archive.connect_timeout,
+            "read": limit,
+            "write": limit,
+        }
+        try:
+            request = self._http.build_request(
+                method,
+                url,
+                headers=headers,
+                content=None if body is None else _Upload(body, limit, archive),
+                extensions={"timeout": timeouts},
+            )
+            answer = self._http.send(request, stream=True)
+        except FAILURES as error:
+            raise _no_answer(error, body) from None
+        return Exchange(answer, limit, body, archive), answer
+
+
+class _Upload:
+    """A body on its way: held to the floor rate while it is produced, then given time to be stored."""
+
+    def __init__(self, body: StoreBody, limit: Limit, archive: Archive) -> None:
+        self._body = body
+        self._limit = limit
+        self._archive = archive
+
+    def __iter__(self) -> Iterator[bytes]:
+        idle, floor = self._archive.idle_timeout, self._archive.floor_bytes_per_second
+        self._limit.allow(idle, idle + self._body.content_length / floor)
+        yield from self._body  # each write looks at the limit: a slow disk counts as well
+        self._limit.allow(self._archive.answer_timeout, self._archive.answer_timeout)
+
+
+def _no_answer(error: Exception, body: StoreBody | None) -> NoAnswer:
+    if body is None:
+        return no_answer(error)
+    return no_answer(error, sent_bytes=body.sent_bytes, total_bytes=body.content_length)
+
+
+def _tls(archive: Archive) -> ssl.SSLContext | None:
+    """Certificates are checked, always; the site's own authority can be added, never put in their place."""
+    if not archive.url.startswith("https:"):
+        return None
+    context = httpx.create_ssl_context(verify=True, trust_env=False)
+    if archive.ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=archive.ca_file)
+        except OSError:  # ssl.SSLError among them
+            raise ArchiveProblem(
+                f"the certificates in {archive.ca_file} cannot be read; nothing was sent",
+                hint="ca_file is one file of certificates in PEM form.",
+            ) from None
+    return context
+
+
+def checked_uid(uid: str) -> str:
+    """Say the UID if it may stand in a URL: digits and dots, at most 64; raises ValueError."""
+    if clean_uid(uid) != uid:
+        raise ValueError("a UID with other characters than digits and dots must not go into a URL")
+    return uid
