@@ -1,0 +1,96 @@
+"""Whose is this SOP Instance UID? One content per UID goes to the archive, and no second. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dicomsync.model import CLAIMING, InstanceState, Whole
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An instance the ledger already has under this UID, and the smallest path that holds it now.
+
+    `sha256` is None while its bytes were never read; `path` is None when no file holds it any more.
+    """
+
+    instance_id: int
+    state: InstanceState
+    study_instance_uid: str
+    series_instance_uid: str
+    size_bytes: int
+    sha256: bytes | None
+    path: bytes | None
+
+
+class Claim(StrEnum):
+    """What a whole file means for the ledger."""
+
+    NEW = "new"  # a new instance, due
+    SAME = "same"  # one more path of a known instance: nothing is sent
+    REVIVES = "revives"  # an instance thought missed has a file again: due
+    UPDATES = "updates"  # the file's own instance, not yet in the archive, has other content now
+    DISPLACES = "displaces"  # other content, both unsent: the smaller path goes, the other conflicts
+    CONFLICTS = "conflicts"  # other content under a UID that is taken: a person decides
+    COMPARE = "compare"  # cannot be told without reading the bytes of both
+    LATER = "later"  # the archive is being asked about this UID: wait for the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The claim, and the known instance it is about, if any."""
+
+    claim: Claim
+    instance_id: int | None = None
+
+
+def decide(
+    new: Whole, path: bytes, sha256: bytes | None, known: Sequence[Known], own: int | None = None
+) -> Decision:
+    """Say what the file at `path`, found whole, is to the instances known under its UID.
+
+    `own` is the instance this very file held until now. Contents are compared by SHA-256, and only
+    where sizes and UIDs do not already tell them apart. What the archive has, or may have, stands;
+    among the unsent the smallest path does, so that the order of a listing decides nothing.
+    """
+    taken = next((k for k in known if k.state in CLAIMING), None)
+    if (
+        taken
+        and taken.instance_id == own
+        and taken.state is InstanceState.PENDING
+        and taken.path in (None, path)
+    ):
+        return Decision(Claim.UPDATES, taken.instance_id)
+    for other in known:
+        alike = _alike(new, sha256, other)
+        if alike is None:
+            return Decision(Claim.COMPARE, other.instance_id)
+        if alike:
+            revives = taken is None and other.state is InstanceState.MISSED
+            return Decision(Claim.REVIVES if revives else Claim.SAME, other.instance_id)
+    if taken is None:
+        return Decision(Claim.NEW)
+    if taken.state in (InstanceState.SENDING, InstanceState.UNCONFIRMED):
+        return Decision(Claim.LATER, taken.instance_id)
+    if taken.state is InstanceState.PENDING and (taken.path is None or path < taken.path):
+        return Decision(Claim.DISPLACES, taken.instance_id)
+    return Decision(Claim.CONFLICTS, taken.instance_id)
+
+
+def _alike(new: Whole, sha256: bytes | None, other: Known) -> bool | None:
+    """Tell whether the contents are equal; None when only the bytes can tell and were not read."""
+    if (
+        other.size_bytes != new.key.size_bytes
+        or other.study_instance_uid != new.study_instance_uid
+        or other.series_instance_uid != new.series_instance_uid
+    ):
+        return False
+    if other.sha256 is None or sha256 is None:
+        # Without a file and without a hash nothing can ever be compared; only a missed instance is
+        # like that, and taking the file for the one that was missed sends it, which loses nothing.
+        if other.path is None and other.sha256 is None:
+            return other.state is InstanceState.MISSED
+        return None
+    return other.sha256 == sha256

@@ -1,0 +1,276 @@
+"""TOML text to one frozen `Config`; every problem is told at once, with its place."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from dicomsync.errors import UsageProblem
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
+
+
+def seconds(value: object) -> float:
+    """Read a duration such as "10s", "500ms", "10min" or "1h30min"; a bare number is seconds."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        number: float = value  # not float(value): TOML has integers that are too large for that
+    else:
+        text = str(value).strip().lower().replace(" ", "")
+        pieces = re.findall(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d)", text)
+        if not pieces or "".join(n + u for n, u in pieces) != text:
+            raise ValueError('expected a duration such as "10s", "500ms" or "10min"')
+        number = sum(float(n) * _SECONDS[u] for n, u in pieces)
+    if not 0 <= number <= 366 * 86400:
+        raise ValueError("expected a duration between nothing and a year")
+    return float(number)
+
+
+def size_bytes(value: object) -> int:
+    """Read a size such as "32MiB" or "500 MB"; a bare number is bytes."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        number: float = value
+    else:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip().lower())
+        if match is None or match[2] not in _BYTES:
+            raise ValueError('expected a size such as "32MiB" or "500MB"')
+        number = float(match[1]) * _BYTES[match[2]]
+    if not 1 <= number <= 2**50:
+        raise ValueError("expected a size of at least one byte")
+    return int(number)
+
+
+Duration = Annotated[float, BeforeValidator(seconds)]
+Size = Annotated[int, BeforeValidator(size_bytes)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ArchiveConfig(_Section):
+    """`[archive]`: the one archive everything goes to."""
+
+    url: str = Field(description="DICOMweb base URL, such as https://host/v2 or http://host:8042/dicom-web")
+    kind: Literal["auto", "dicom-server", "orthanc", "generic"] = "auto"
+    auth: Literal["none", "basic", "bearer"] = "none"
+    username: str = ""
+    password_file: str = ""
+    token_file: str = ""
+    confirm_wait: Duration = 30.0
+    answer_timeout: Duration = 300.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ArchiveConfig:
+        problems = [self._url_problem(), self._auth_problem()]
+        told = "; ".join(problem for problem in problems if problem)
+        if told:
+            raise ValueError(told)
+        return self
+
+    def _url_problem(self) -> str:
+        try:
+            parts = urlsplit(self.url)
+            parts.port  # noqa: B018 - reading it is what checks it
+        except ValueError:
+            return "url is not a URL"
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return "url must begin with https:// or http:// and name a host"
+        if parts.username is not None or parts.password is not None:
+            return "url must not hold a user name or password: use auth and a file"
+        if parts.query or parts.fragment:
+            return "url must not have a ? or # part"
+        return ""
+
+    def _auth_problem(self) -> str:
+        if self.auth == "basic" and not (self.username and self.password_file):
+            return 'auth = "basic" needs username and password_file'
+        if self.auth == "bearer" and not self.token_file:
+            return 'auth = "bearer" needs token_file'
+        if self.auth == "none" and (self.username or self.password_file or self.token_file):
+            return 'a credential is given, but auth = "none": set auth to "basic" or "bearer"'
+        return ""
+
+
+class LedgerConfig(_Section):
+    """`[ledger]`: the SQLite file that accounts for everything."""
+
+    path: str = Field(min_length=1)
+
+
+class FolderConfig(_Section):
+    """One of `[[folders]]`: a folder to look into. It is never written to."""
+
+    path: str = Field(min_length=1)
+    include: tuple[str, ...] = ("*.dcm",)
+    exclude: tuple[str, ...] = ("*.tmp", "*.part", "*.partial")
+    settle: Duration | Literal["auto"] = "auto"
+    start: Literal["all", "new"] = "all"
+
+
+class BatchConfig(_Section):
+    """`[batch]`: when a study's instances go, and how many at once."""
+
+    quiet: Duration = 10.0
+    max_wait: Duration = 60.0
+    max_instances: int = Field(default=50, ge=1, le=10_000)
+    max_bytes: Size = 32 * 2**20
+
+
+class UploadConfig(_Section):
+    """`[upload]`: how much at a time."""
+
+    transfers: int = Field(default=4, ge=1, le=64)
+
+
+class Config(_Section):
+    """The whole configuration, checked."""
+
+    archive: ArchiveConfig
+    ledger: LedgerConfig
+    folders: tuple[FolderConfig, ...] = ()
+    batch: BatchConfig = BatchConfig()
+    upload: UploadConfig = UploadConfig()
+
+    @model_validator(mode="after")
+    def _places(self) -> Config:
+        problems = list(_overlaps([folder.path for folder in self.folders]))
+        ledger = os.path.abspath(self.ledger.path)
+        problems += [
+            f"ledger.path lies inside the folder {folder.path!r}: folders are only read, so put it elsewhere"
+            for folder in self.folders
+            if _inside(ledger, os.path.abspath(folder.path))
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _overlaps(paths: Sequence[str]) -> list[str]:
+    real = [os.path.abspath(path) for path in paths]
+    told = ["folders: '/' is the whole file system; name the folder" for path in real if path == "/"]
+    told += [
+        f"folders: {one!r} and {other!r} overlap; keep the outer one"
+        for one, other in itertools.combinations(real, 2)
+        if _inside(one, other) or _inside(other, one)
+    ]
+    return told
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def parse(
+    text: str,
+    overrides: Sequence[str] = (),
+    *,
+    given: Mapping[str, Mapping[str, Any]] | None = None,
+    source: str = "the config",
+) -> Config:
+    """Read a config from TOML text, with `given` sections and `KEY=VALUE` overrides laid over it.
+
+    Raises UsageProblem that tells every problem, with the key it is about; never a value of a secret
+    (the config holds none: only the files they are in).
+    """
+    try:
+        data: dict[str, Any] = tomllib.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits and the like are bare ValueErrors
+        raise UsageProblem(f"{source} is not TOML: {error}.", hint="Nothing was done.") from None
+    for section, values in (given or {}).items():
+        data[section] = {**data.get(section, {}), **values}
+    for override in overrides:
+        _lay_over(data, override)
+    return build(data, source=source)
+
+
+def build(data: Mapping[str, Any], *, source: str = "the config") -> Config:
+    """Check a config given as plain values."""
+    try:
+        # Lists of TOML become tuples; strict mode keeps "yes" from passing for true.
+        return Config.model_validate(_frozen(data))
+    except ValidationError as error:
+        lines = [_told(dict(one)) for one in error.errors(include_url=False, include_input=False)]
+        raise UsageProblem(
+            f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines),
+            hint="Nothing was done. config.example.toml shows every key.",
+        ) from None
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _frozen(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return tuple(_frozen(one) for one in value)
+    return value
+
+
+def _told(error: dict[str, Any]) -> str:
+    """Say one problem: where, what, and for an unknown key what was probably meant."""
+    unknown = error["type"] == "extra_forbidden"  # then every part is a key; else one may name a validator
+    place = [part for part in error["loc"] if unknown or not (isinstance(part, str) and "[" in part)]
+    key = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in place)
+    if unknown:
+        return f"{key}: no such key{_meant(place)}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "missing":
+        message = "is missing"
+    return f"{key}: {message}" if key else message
+
+
+def _meant(place: Sequence[str | int]) -> str:
+    section: Any = Config
+    for part in place[:-1]:
+        if isinstance(part, int):
+            continue
+        section = _SECTIONS.get(part, section)
+    near = difflib.get_close_matches(str(place[-1]), list(section.model_fields), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+_SECTIONS: dict[str, type[_Section]] = {
+    "archive": ArchiveConfig,
+    "ledger": LedgerConfig,
+    "folders": FolderConfig,
+    "batch": BatchConfig,
+    "upload": UploadConfig,
+}
+
+
+def _lay_over(data: dict[str, Any], override: str) -> None:
+    """Lay one `archive.confirm_wait=1s` over the config; `folders.settle=1s` means every folder."""
+    key, equals, value = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name):
+        raise UsageProblem(
+            f"--set {override!r} is not KEY=VALUE.", hint="Such as --set archive.confirm_wait=1s"
+        )
+    if section == "folders":
+        for folder in data.get("folders", []):
+            folder[name] = _value(value)
+    else:
+        data.setdefault(section, {})[name] = _value(value)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,379 @@
+"""An answer of the archive, or none, turned into what each instance becomes. Pure; a table at heart.
+
+Three habits: decide per instance, never per status; read the response at every status; an instance
+the answer does not name is unknown, whatever the status. The codes are those of PS3.7 Annex C,
+PS3.18 Annex I and the archives' own documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from dicomsync import reasons
+from dicomsync.dicomweb.response import Failed, Referenced, StoreResponse
+from dicomsync.model import Due, InstanceState, Transition
+from dicomsync.pacing import Signal, Trouble
+
+ALONE_AFTER = 2  # attempts with an unclear failure before an instance travels alone
+GIVE_UP_AFTER = 5  # attempts, the last ones alone, before an unclear failure is final
+
+
+class Act(StrEnum):
+    """What a Failure Reason asks for."""
+
+    ASK = "ask"  # it is there already: find out whether it is the same
+    CONFLICT = "conflict"
+    LATER = "later"  # not this instance's fault: as often as it takes
+    TRY = "try"  # unclear: some tries, then alone, then a person
+    REJECT = "reject"
+
+
+FAILURES: tuple[tuple[int, int, Act, str], ...] = (
+    # first code, last code, act, words; the first row that matches counts
+    (0x0000, 0x0000, Act.LATER, "an unspecified failure inside the archive"),
+    (0x0110, 0x0110, Act.TRY, "processing failure"),
+    (0x0111, 0x0111, Act.ASK, "duplicate SOP instance"),
+    (0x0120, 0x0120, Act.REJECT, "a required attribute is missing"),
+    (0x0121, 0x0121, Act.REJECT, "a required attribute has no value"),
+    (0x0122, 0x0122, Act.REJECT, "the archive does not store this SOP class"),
+    (0x0124, 0x0124, Act.LATER, "this account may not store"),
+    (0xA770, 0xA770, Act.REJECT, "rejection note refused"),
+    (0xA771, 0xA771, Act.REJECT, "the instance was rejected in the archive before and may not come back"),
+    (0xA772, 0xA776, Act.REJECT, "rejection note refused"),
+    (0xA777, 0xA777, Act.REJECT, "the Patient ID is missing"),
+    (0xA778, 0xA778, Act.REJECT, "the Patient ID conflicts with the archive's"),
+    (0xA779, 0xA779, Act.REJECT, "the patient's attributes conflict with the archive's"),
+    (0xA77A, 0xA77A, Act.LATER, "the study is being deleted in the archive"),
+    (0xA77B, 0xA77B, Act.CONFLICT, "the SOP Instance UID is known in another series or study"),
+    (0xA700, 0xA7FF, Act.LATER, "the archive is out of resources"),
+    (0xA900, 0xA900, Act.REJECT, "validation failed"),
+    (0xA901, 0xA901, Act.REJECT, "another study than the one in the URL"),
+    (0xA902, 0xA9FF, Act.REJECT, "the dataset does not match its SOP class"),
+    (0xB00E, 0xB00E, Act.ASK, "already stored"),
+    (0xB00F, 0xB00F, Act.LATER, "another writer is storing it now"),
+    (0xC122, 0xC122, Act.REJECT, "the archive does not store this transfer syntax"),
+    (0xC409, 0xC409, Act.REJECT, "another study than the one in the URL"),
+    (0xC000, 0xCFFF, Act.REJECT, "the archive cannot understand the file"),
+)
+
+
+def failure(code: int | None) -> tuple[Act, str]:
+    """Say what a Failure Reason asks for, and what it means; an unknown code is tried a few times."""
+    for first, last, act, words in FAILURES:
+        if code is not None and first <= code <= last:
+            return act, words
+    return Act.TRY, "a failure the archive gave no known reason for"
+
+
+def in_words(code: str) -> str:
+    """Say any reason code of an instance or a file in words."""
+    kind, _, number = code.partition("-")
+    if kind == "failure" and number:
+        _, words = failure(None if number == "none" else int(number, 16))
+        return f"{words} (Failure Reason {number})"
+    if kind == "status" and number:
+        return reasons.STATUS_WORDS.format(number)
+    return reasons.words(code)
+
+
+ASK_WAITS: Mapping[str, tuple[float, float]] = {
+    # reason -> multiples of confirm_wait before the first and the second look
+    "silent": (0.0, 1.0),
+    "duplicate": (0.0, 1.0),
+    "already-there": (0.0, 1.0),
+    "refused": (0.0, 1.0),
+    "refused-alone": (0.0, 1.0),
+    "broken": (1 / 6, 1.0),
+    "restart": (1 / 6, 1.0),
+    "timeout": (2.0, 8.0),  # the server may still be storing, one by one
+    "server-error": (2.0, 8.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer to a store request. `complete`: it came after the whole body was taken."""
+
+    status: int
+    response: StoreResponse | None
+    complete: bool
+    sent_bytes: int
+    retry_after_seconds: float | None = None
+    excerpt: str = ""  # the archive's own words, where there is no module: for the ledger alone
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of one request: each instance's transition, and what it says of the archive."""
+
+    transitions: tuple[Transition, ...]
+    signal: Signal = Signal()
+    too_large: bool = False
+
+
+def unconfirmed(due: Due, reason: str, confirm_wait: float, *, together: int | None = None) -> Transition:
+    """The archive may or may not have it: ask, after the wait that the reason calls for."""
+    return Transition(
+        due.instance_id,
+        InstanceState.UNCONFIRMED,
+        reason,
+        wait_seconds=ASK_WAITS[reason][0] * confirm_wait,
+        together=together,
+    )
+
+
+def after_answer(batch: Sequence[Due], answer: Answer, confirm_wait: float) -> Verdict:
+    """Turn the answer to one store request into transitions, one for each instance of the batch."""
+    if not answer.complete and answer.status < 300:
+        # A success that came before the body was read is none.
+        signal = Signal(Trouble.FAILING, "it answered before it had read the request")
+        return Verdict(tuple(unconfirmed(d, "broken", confirm_wait) for d in batch), signal)
+    if answer.response is None:
+        verdict = _without_module(batch, answer, confirm_wait)
+        said = f"status {answer.status} {answer.excerpt}".strip()
+        return replace(verdict, transitions=tuple(replace(t, detail=said) for t in verdict.transitions))
+    return Verdict(_by_module(batch, answer, answer.response, confirm_wait))
+
+
+def _by_module(
+    batch: Sequence[Due], answer: Answer, response: StoreResponse, confirm_wait: float
+) -> tuple[Transition, ...]:
+    """Take each instance by what the Store Instances Response says of it (PS3.18 Annex I)."""
+    named = {d.sop_instance_uid for d in batch}
+    stored = {r.sop_instance_uid: r for r in response.referenced}
+    failed: dict[str, Failed] = {}
+    nameless: list[int | None] = list(response.other_failures)
+    for item in response.failed:
+        if item.sop_instance_uid in named:
+            failed[str(item.sop_instance_uid)] = item
+        else:  # without a UID, or with one made up by the archive for a part it could not read
+            nameless.append(item.reason)
+    silent = [d for d in batch if d.sop_instance_uid not in stored and d.sop_instance_uid not in failed]
+    shared = _shared_failure(nameless, len(silent))
+    transitions = []
+    for due in batch:
+        uid = due.sop_instance_uid
+        if uid in stored and uid in failed:
+            transitions.append(unconfirmed(due, "silent", confirm_wait))
+        elif uid in stored:
+            transitions.append(_stored(due, stored[uid]))
+        elif uid in failed:
+            transitions.append(_failed(due, failed[uid].reason, failed[uid].text, len(batch), confirm_wait))
+        elif shared is not None:
+            transitions.append(_failed(due, shared, "", len(batch), confirm_wait))
+        else:
+            transitions.append(_unnamed(due, answer.status, len(batch), confirm_wait))
+    return tuple(transitions)
+
+
+def _shared_failure(nameless: Sequence[int | None], silent: int) -> int | None:
+    """Give the failure of the instances that were not named, where the nameless items can tell.
+
+    Only when there are as many of one as of the other, and all ask for the same act.
+    """
+    if not nameless or len(nameless) != silent or None in nameless:
+        return None
+    acts = {failure(code)[0] for code in nameless}
+    return nameless[0] if len(acts) == 1 and acts <= {Act.REJECT, Act.LATER, Act.TRY} else None
+
+
+def _stored(due: Due, item: Referenced) -> Transition:
+    """Take the archive's word for it, and keep its warnings."""
+    warning = "" if item.warning is None else f"warning {item.warning:04X}"
+    words = " ".join(text for text in (warning, *item.warnings) if text)
+    reason = "warning" if words else ""
+    return Transition(due.instance_id, InstanceState.STORED, reason, detail=words)
+
+
+def _failed(due: Due, code: int | None, text: str, together: int, confirm_wait: float) -> Transition:
+    """Take one Failure Reason by the table."""
+    act, _ = failure(code)
+    if code == 0x0110 and "already exist" in text.lower():
+        act = Act.ASK  # the one code some archives have for everything: only the text tells
+    reason = f"failure-{code:04X}" if code is not None else "failure-none"
+    match act:
+        case Act.ASK:
+            ask = unconfirmed(due, "duplicate", confirm_wait)
+            return replace(ask, detail=f"{reason} {text}".strip())
+        case Act.CONFLICT:
+            return Transition(due.instance_id, InstanceState.CONFLICT, reason, detail=text)
+        case Act.REJECT:
+            return Transition(due.instance_id, InstanceState.REJECTED, reason, detail=text)
+        case Act.LATER:
+            return Transition(
+                due.instance_id, InstanceState.PENDING, reason, detail=text, wait_seconds=None, counts=True
+            )
+    return _tried(due, reason, text, together)
+
+
+def _tried(due: Due, reason: str, text: str, together: int) -> Transition:
+    """Try again: with others, then alone, and after enough tries leave it to a person."""
+    tries = due.attempts + 1
+    if tries >= GIVE_UP_AFTER and together == 1:
+        return Transition(due.instance_id, InstanceState.REJECTED, reason, detail=text, counts=True)
+    return Transition(
+        due.instance_id,
+        InstanceState.PENDING,
+        reason,
+        detail=text,
+        wait_seconds=None,
+        counts=True,
+        together=1 if tries >= ALONE_AFTER else None,
+    )
+
+
+def _unnamed(due: Due, status: int, together: int, confirm_wait: float) -> Transition:
+    """Take an instance that the response does not mention."""
+    if status == 400:  # some archives answer so when one part is unreadable, and keep the others
+        return _refused(due, together, confirm_wait)
+    return unconfirmed(due, "silent", confirm_wait, together=1 if status == 409 else None)
+
+
+def _refused(due: Due, together: int, confirm_wait: float) -> Transition:
+    """Ask first; what turns out absent travels with half as many, until the one to blame is alone."""
+    if together == 1:
+        return unconfirmed(due, "refused-alone", confirm_wait, together=1)
+    return unconfirmed(due, "refused", confirm_wait, together=together // 2)
+
+
+_STATUS_WORDS = {
+    401: "it does not accept the credential",
+    403: "this account may not store there",
+    404: "the URL is not a DICOMweb store address (does the base need /v2 or /dicom-web?)",
+    405: "the URL does not take POST: not a DICOMweb base, or storing is switched off",
+    406: "it does not answer in application/dicom+json",
+    411: "it wants a Content-Length: something between has removed it",
+    415: "it does not take multipart/related application/dicom",
+    501: "it does not offer storing",
+}
+
+
+def signal_for(status: int, retry_after_seconds: float | None = None) -> Signal:
+    """Say what a status, with nothing in its body that speaks of instances, tells of the archive."""
+    if status in (401, 403):
+        return Signal(Trouble.AUTH, _STATUS_WORDS[status])
+    if status in _STATUS_WORDS or 300 <= status < 400:
+        words = _STATUS_WORDS.get(status, f"it redirects (status {status}): give the final URL")
+        return Signal(Trouble.SETUP, words)
+    if status in (408, 425, 429, 503):
+        return Signal(Trouble.BUSY, f"status {status}", retry_after_seconds)
+    if status < 300:
+        return Signal(Trouble.FAILING, f"status {status} without a DICOMweb answer: a proxy's page?")
+    if status >= 500 or status == 424:
+        return Signal(Trouble.FAILING, f"status {status}", retry_after_seconds)
+    return Signal()
+
+
+def _without_module(batch: Sequence[Due], answer: Answer, confirm_wait: float) -> Verdict:
+    """Take the whole batch by the status: there is nothing in the body that speaks of instances."""
+    status = answer.status
+    signal = signal_for(status, answer.retry_after_seconds)
+    if status < 300 or status == 409:
+        return Verdict(tuple(unconfirmed(d, "silent", confirm_wait) for d in batch), signal)
+    if status == 400:
+        return Verdict(tuple(_refused(d, len(batch), confirm_wait) for d in batch))
+    if status == 413:
+        return _too_large(batch)
+    if signal.trouble is Trouble.AUTH:
+        return _paused(batch, "no-access", signal)
+    if signal.trouble is Trouble.SETUP:
+        return _paused(batch, "setup", signal)
+    if status in (408, 425, 429) or (status >= 500 and answer.sent_bytes == 0):
+        return _paused(batch, "busy", signal)
+    if signal.trouble is not Trouble.NONE:
+        return Verdict(tuple(unconfirmed(d, "server-error", confirm_wait) for d in batch), signal)
+    return Verdict(tuple(_tried(d, f"status-{status}", "", len(batch)) for d in batch))
+
+
+def _paused(batch: Sequence[Due], reason: str, signal: Signal) -> Verdict:
+    """Nothing was stored and it is not the instances' fault: due again when the archive is."""
+    back = (Transition(d.instance_id, InstanceState.PENDING, reason, together=d.together) for d in batch)
+    return Verdict(tuple(back), signal)
+
+
+def _too_large(batch: Sequence[Due]) -> Verdict:
+    """Halve the next request; a file too large by itself waits for a person."""
+    if len(batch) == 1:
+        return Verdict((Transition(batch[0].instance_id, InstanceState.REJECTED, "too-large"),))
+    half = len(batch) // 2
+    back = (Transition(d.instance_id, InstanceState.PENDING, "split", together=half) for d in batch)
+    return Verdict(tuple(back), too_large=True)
+
+
+def after_no_answer(
+    batch: Sequence[Due], why: str, sent_bytes: int, total_bytes: int, confirm_wait: float
+) -> Verdict:
+    """Turn a request that got no answer into transitions: what may have arrived is asked about.
+
+    `why` is unreachable, broken, timeout or local (our own side ended it: a file changed).
+    """
+    trouble = {"unreachable": Trouble.UNREACHABLE, "local": Trouble.NONE}.get(why, Trouble.FAILING)
+    words = {
+        "unreachable": "no connection",
+        "broken": "the connection broke",
+        "timeout": "no answer in time",
+    }.get(why, "")
+    signal = Signal(trouble, words)
+    if sent_bytes == 0:
+        return _paused(batch, "no-answer", signal)
+    reason = "timeout" if why == "timeout" else "broken"
+    # A server that refuses a large body and stops reading shows as a timeout and never as 413.
+    stuck = why == "timeout" and sent_bytes < total_bytes and len(batch) > 1
+    half = len(batch) // 2 if stuck else None
+    return Verdict(tuple(unconfirmed(d, reason, confirm_wait, together=half) for d in batch), signal)
+
+
+class Finding(StrEnum):
+    """What asking the archive about one instance found."""
+
+    ABSENT = "absent"
+    EQUAL = "equal"  # there, and the same from byte 128 on
+    DIFFERENT = "different"
+    INCOMPARABLE = "incomparable"  # there, but its bytes, or ours, are not to be had
+    FAILED = "failed"  # the question itself got no good answer
+
+
+_FROM_US = ("silent", "broken", "restart", "timeout", "server-error", "refused", "refused-alone")
+
+
+def after_look(due: Due, finding: Finding, sha256: bytes | None, confirm_wait: float) -> Transition:
+    """Turn what was found into what the instance becomes; only two absent looks allow a resend."""
+    same = due.instance_id
+    match finding:
+        case Finding.EQUAL:
+            reason = "already-there" if due.reason in ("duplicate", "already-there") else "confirmed"
+            return Transition(same, InstanceState.STORED, reason, verified=True, sha256=sha256)
+        case Finding.DIFFERENT:
+            return Transition(same, InstanceState.CONFLICT, "differs", sha256=sha256)
+        case Finding.INCOMPARABLE:
+            if due.reason in _FROM_US:
+                return Transition(same, InstanceState.STORED, "presence-only", sha256=sha256)
+            return Transition(same, InstanceState.CONFLICT, "incomparable", sha256=sha256)
+        case Finding.FAILED:
+            return Transition(
+                same,
+                InstanceState.UNCONFIRMED,
+                due.reason,
+                wait_seconds=None,
+                counts=True,
+                looks=due.looks,
+                together=due.together,
+            )
+    if due.looks + 1 < 2:
+        wait = ASK_WAITS.get(due.reason, (0.0, 1.0))[1] * confirm_wait
+        return Transition(
+            same,
+            InstanceState.UNCONFIRMED,
+            due.reason,
+            wait_seconds=wait,
+            looks=due.looks + 1,
+            together=due.together,
+        )
+    if due.reason == "refused-alone":
+        return Transition(same, InstanceState.REJECTED, "refused")
+    wait_again = None if due.reason == "duplicate" else 0.0
+    return Transition(
+        same, InstanceState.PENDING, "absent", wait_seconds=wait_again, counts=True, together=due.together
+    )

@@ -1,0 +1,243 @@
+"""Walking a folder: the truth about what is there. Plain functions from values to values.
+
+A scan is a value, the directories still to read; each step reads some of them and gives the rest
+back. So a scan costs no memory but its position, can stand still for as long as its results are not
+yet recorded, and a share that hangs hangs one job and nothing else.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from dicomsync.model import Folder, StatKey
+
+Sight = StatKey | str | None
+"""What a look at one file saw: its key, what was in the way, or None: it is proved gone."""
+
+STEP_ENTRIES = 2_000  # what one turn of the engine records in one transaction
+SAMPLES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A regular file whose name is wanted."""
+
+    name: bytes
+    key: StatKey
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What was passed over, by why; `sampled` of `excluded` were opened, `sampled_dicom` are DICOM."""
+
+    excluded: int = 0
+    links: int = 0
+    special: int = 0
+    sampled: int = 0
+    sampled_dicom: int = 0
+
+    def plus(self, other: Passed) -> Passed:
+        """Add up two counts."""
+        return Passed(
+            self.excluded + other.excluded,
+            self.links + other.links,
+            self.special + other.special,
+            self.sampled + other.sampled,
+            self.sampled_dicom + other.sampled_dicom,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a directory with `after` < name <= `upto` (None: to its end), sorted by name.
+
+    `problem` says why it could not be read, in the system's words. Only a listing with
+    `proves_absence` says anything about names that are not in it.
+    """
+
+    directory: bytes
+    entries: tuple[Entry, ...] = ()
+    after: bytes = b""
+    upto: bytes | None = None
+    proves_absence: bool = True
+    problem: str = ""
+    passed: Passed = Passed()
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a scan stands: directories to read, the next one last, each with the name to go on after."""
+
+    todo: tuple[tuple[bytes, bytes], ...]
+    samples: int = SAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step read, and where the scan stands then; nothing left to do means it is over."""
+
+    listings: tuple[Listing, ...]
+    position: Position
+
+
+def start(folder: Folder) -> Position:
+    """Give the position at which a scan of `folder` begins."""
+    return Position(((folder.path, b""),))
+
+
+def step(folder: Folder, position: Position, most: int = STEP_ENTRIES) -> Step:
+    """Read directories until about `most` entries are together.
+
+    Symbolic links are not followed (but the folder itself may be one); names are bytes; sub-directories
+    are read after the files beside them. Nothing is raised: what cannot be read is a listing that says so.
+    """
+    listings: list[Listing] = []
+    todo = list(position.todo)
+    samples = position.samples
+    seen = 0
+    while todo and seen < most:
+        directory, after = todo.pop()
+        listing, below = _read(folder, directory, after, most, samples)
+        listings.append(listing)
+        samples -= listing.passed.sampled
+        seen += len(listing.entries) + listing.passed.excluded + 1
+        todo.extend((path, b"") for path in reversed(below))
+        if listing.upto is not None:
+            todo.append((directory, listing.upto))
+    return Step(tuple(listings), Position(tuple(todo), samples))
+
+
+def look(paths: tuple[bytes, ...]) -> tuple[Sight, ...]:
+    """Look at single files: each one's key, None where it is proved gone, or what was in the way.
+
+    Gone is only what the system says does not exist; any other error proves nothing.
+    """
+    found: list[Sight] = []
+    for path in paths:
+        try:
+            found.append(StatKey.of(os.lstat(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            found.append(None)
+        except OSError as error:
+            found.append(os.strerror(error.errno or 0))
+    return tuple(found)
+
+
+def _read(
+    folder: Folder, directory: bytes, after: bytes, most: int, samples: int
+) -> tuple[Listing, list[bytes]]:
+    """Read one directory, or as much of a very large one as one step takes."""
+    is_root = directory == folder.path
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if is_root else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(directory, flags)
+    except NotADirectoryError:
+        if is_root:
+            return _single(directory), []
+        return Listing(directory, problem="no longer a directory", proves_absence=False), []
+    except OSError as error:
+        words = os.strerror(error.errno or 0)
+        return Listing(directory, problem=words, proves_absence=False), []
+    try:
+        return _listed(folder, directory, descriptor, after, most, samples)
+    except OSError as error:
+        words = os.strerror(error.errno or 0)
+        return Listing(directory, problem=words, proves_absence=False), []
+    finally:
+        os.close(descriptor)
+
+
+def _listed(
+    folder: Folder, directory: bytes, descriptor: int, after: bytes, most: int, samples: int
+) -> tuple[Listing, list[bytes]]:
+    wanted, unwanted = _patterns(folder.include), _patterns(folder.exclude)
+    names: list[bytes] = []
+    below: list[bytes] = []
+    sample: list[str] = []
+    links = special = excluded = 0
+    cut = False
+    with os.scandir(descriptor) as found:
+        for item in found:
+            name = os.fsencode(item.name)
+            out = bool(unwanted.match(item.name.lower()))
+            if item.is_dir(follow_symlinks=False):
+                if not out:
+                    below.append(name)
+                continue
+            if out or not wanted.match(item.name.lower()):
+                excluded += 1
+                if len(sample) < samples:
+                    sample.append(item.name)
+            elif item.is_symlink():
+                links += 1
+            elif not item.is_file(follow_symlinks=False):
+                special += 1
+            elif name > after:
+                names.append(name)
+                if len(names) >= 2 * most:  # of a very large directory only the next part is kept
+                    names.sort()
+                    del names[most:]
+                    cut = True
+    names.sort()
+    if len(names) > most:
+        del names[most:]
+        cut = True
+    entries, changed = _entries(descriptor, names)
+    passed = Passed(excluded, links, special + changed) if not after else Passed()
+    if sample and not after:
+        passed = replace(
+            passed, sampled=len(sample), sampled_dicom=sum(_is_dicom(name, descriptor) for name in sample)
+        )
+    listing = Listing(directory, entries, after, names[-1] if cut else None, passed=passed)
+    below.sort()
+    return listing, [os.path.join(directory, name) for name in below] if not after else []
+
+
+def _entries(descriptor: int, names: list[bytes]) -> tuple[tuple[Entry, ...], int]:
+    """Look at each name; what vanished since is left out, what is no regular file any more counted."""
+    entries = []
+    odd = 0
+    for name in names:
+        try:
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            entries.append(Entry(name, StatKey.of(status)))
+        else:
+            odd += 1
+    return tuple(entries), odd
+
+
+def _single(path: bytes) -> Listing:
+    """Take a folder that is a file: someone named just this one."""
+    directory, name = os.path.split(path)
+    key = look((path,))[0]
+    if isinstance(key, StatKey):
+        return Listing(directory, (Entry(name, key),), proves_absence=False)
+    return Listing(directory, problem=key or os.strerror(2), proves_absence=False)
+
+
+def _is_dicom(name: str, descriptor: int) -> bool:
+    """Tell by the letters after the preamble (PS3.10 7.1)."""
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+    except OSError:
+        return False
+    try:
+        return os.pread(file, 4, 128) == b"DICM"
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+
+
+@lru_cache(maxsize=64)
+def _patterns(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Make one expression of name patterns, in small letters; of none, one that matches nothing."""
+    return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns) or r"(?!)")

@@ -1,0 +1,508 @@
+"""The config: every problem at once, each with its place, and never a secret in what is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from dicomsync import config
+from dicomsync.config import Config
+from dicomsync.errors import UsageProblem
+
+ARCHIVE = '[archive]\nurl = "https://pacs.example/v2"\n'
+LEDGER = '[ledger]\npath = "/var/lib/dicomsync/ledger.db"\n'
+WHOLE = ARCHIVE + LEDGER
+FOLDER = '[[folders]]\npath = "/data/ct"\n'
+
+
+def told(text: str, *overrides: str, given: Mapping[str, Mapping[str, Any]] | None = None) -> list[str]:
+    """The problems of a config that cannot be used, one each."""
+    with pytest.raises(UsageProblem) as caught:
+        config.parse(text, overrides, given=given)
+    assert caught.value.exit_code == 2
+    first, *lines = caught.value.message.splitlines()
+    assert first == "the config cannot be used:"
+    return [line.removeprefix("  - ") for line in lines]
+
+
+def only(text: str, *overrides: str) -> str:
+    problems = told(text, *overrides)
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+# what is told
+
+
+def test_every_problem_is_told_at_once_with_its_place() -> None:
+    problems = told(
+        """
+        [archive]
+        kind = "pacs"
+        confirm_wait = "soon"
+        [ledger]
+        path = 5
+        [batch]
+        max_instances = 0
+        quiet = -1
+        [upload]
+        transfers = 65
+        [[folders]]
+        path = "/data/ct"
+        [[folders]]
+        path = ""
+        start = "later"
+        """
+    )
+    places = [problem.partition(":")[0] for problem in problems]
+    assert places == [
+        "archive.url",
+        "archive.kind",
+        "archive.confirm_wait",
+        "ledger.path",
+        "folders.2.path",
+        "folders.2.start",
+        "batch.quiet",
+        "batch.max_instances",
+        "upload.transfers",
+    ]
+
+
+def test_an_empty_config_lacks_an_archive_and_a_ledger() -> None:
+    assert told("") == ["archive: is missing", "ledger: is missing"]
+    assert told("[archive]\n[ledger]") == ["archive.url: is missing", "ledger.path: is missing"]
+
+
+def test_what_is_no_toml_is_told_with_its_line_and_nothing_is_guessed() -> None:
+    with pytest.raises(UsageProblem, match=r"ct\.toml is not TOML: .*line 3") as caught:
+        config.parse('[archive]\nurl = "x"\nkind = \n', source="ct.toml")
+    assert caught.value.hint == "Nothing was done."
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "[" * 3000, "x = " + "9" * 5000, "a = 1\na = 2", "\x00", "[a]\n[a]"]
+)
+def test_toml_no_parser_takes_is_a_problem_of_the_config_and_not_of_the_program(text: str) -> None:
+    with pytest.raises(UsageProblem, match="is not TOML"):
+        config.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[archive]\nurl='http://h'\nkinds = 1\n" + LEDGER,
+            "archive.kinds: no such key (did you mean 'kind'?)",
+        ),
+        (
+            "[archive]\nurl='http://h'\npassword = 'hunter2'\n" + LEDGER,
+            "archive.password: no such key (did you mean 'password_file'?)",
+        ),
+        (WHOLE + "pth = 1\n", "ledger.pth: no such key (did you mean 'path'?)"),
+        (WHOLE + FOLDER + "exlude = []\n", "folders.1.exlude: no such key (did you mean 'exclude'?)"),
+        (
+            WHOLE + FOLDER + FOLDER.replace("ct", "mr") + "setle = 1\n",
+            "folders.2.setle: no such key (did you mean 'settle'?)",
+        ),
+        (
+            WHOLE + "[batch]\nmax_instance = 1\n",
+            "batch.max_instance: no such key (did you mean 'max_instances'?)",
+        ),
+        (WHOLE + "[upload]\ntransfer = 1\n", "upload.transfer: no such key (did you mean 'transfers'?)"),
+        (WHOLE + "[folder]\n", "folder: no such key (did you mean 'folders'?)"),
+        ("uploads = 1\n" + WHOLE, "uploads: no such key (did you mean 'upload'?)"),
+        ("zzzz = 1\n" + WHOLE, "zzzz: no such key"),
+        (WHOLE + "[archive.tls]\nca = 'x'\n", "archive.tls: no such key"),
+        ('"[" = 1\n' + WHOLE, "[: no such key"),
+        ('"a.b[c]" = 1\n' + WHOLE, "a.b[c]: no such key"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_what_was_probably_meant(text: str, expected: str) -> None:
+    assert only(text) == expected
+    assert "hunter2" not in expected
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("archive = 5\n" + LEDGER, "archive"),
+        ('[[archive]]\nurl = "http://h"\n' + LEDGER, "archive"),
+        ("folders = 5\n" + WHOLE, "folders"),
+        ('folders = ["/data"]\n' + WHOLE, "folders.1"),
+        ("[folders]\npath = '/data'\n" + WHOLE, "folders"),
+        (WHOLE + FOLDER + 'include = "*.dcm"\n', "folders.1.include"),
+        (WHOLE + FOLDER + "include = [1]\n", "folders.1.include.1"),
+        (WHOLE + "[upload]\ntransfers = true\n", "upload.transfers"),
+        (WHOLE + "[upload]\ntransfers = 2.0\n", "upload.transfers"),
+        (WHOLE + '[upload]\ntransfers = "2"\n', "upload.transfers"),
+        (WHOLE + "[upload]\ntransfers = nan\n", "upload.transfers"),
+        ("[archive]\nurl = 5\n" + LEDGER, "archive.url"),
+        ("[archive]\nurl = 'http://h'\nusername = 1979-05-27\n" + LEDGER, "archive.username"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_and_never_taken_for_another(text: str, place: str) -> None:
+    assert only(text).startswith(f"{place}: ")
+
+
+# durations and sizes
+
+DURATIONS: list[tuple[object, float]] = [
+    (0, 0.0),
+    (10, 10.0),
+    (0.5, 0.5),
+    ("10s", 10.0),
+    ("500ms", 0.5),
+    ("1.5s", 1.5),
+    ("2m", 120.0),
+    ("10min", 600.0),
+    ("1h", 3600.0),
+    ("1h30min", 5400.0),
+    ("1 h 30 min", 5400.0),
+    ("2D", 172_800.0),
+    (" 5S ", 5.0),
+    ("0s", 0.0),
+    ("366d", 366 * 86_400.0),
+]
+NO_DURATIONS: list[object] = [
+    *("", "s", "10", "ten seconds", "-5s", "+5s", "5 s s", "1e3s", "5sx", "x5s", "5.s", ".5s", "10 years"),
+    *("367d", "9" * 400 + "s", "nan", "infs", True, False, -1, -0.001, float("nan"), float("inf")),
+    *(float("-inf"), 10**400, -(10**400), 366 * 86_400 + 1, [], {}, [1], None),
+]
+
+
+@pytest.mark.parametrize(("value", "seconds"), DURATIONS, ids=repr)
+def test_a_duration_is_read_as_people_write_it(value: object, seconds: float) -> None:
+    assert config.seconds(value) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("value", NO_DURATIONS, ids=lambda value: repr(value)[:20])
+def test_what_is_no_duration_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="expected a duration"):
+        config.seconds(value)
+
+
+SIZES: list[tuple[object, int]] = [
+    (1, 1),
+    (4096, 4096),
+    ("1", 1),
+    ("512B", 512),
+    ("1kB", 1000),
+    ("1KiB", 1024),
+    ("500MB", 500_000_000),
+    ("500 mb", 500_000_000),
+    ("32MiB", 33_554_432),
+    ("1.5GiB", 1_610_612_736),
+    ("2GB", 2_000_000_000),
+]
+NO_SIZES: list[object] = [
+    *("", "MB", "-1MB", "1TB", "1e3", "0", "0.4", "32 Mi B", "1,000", 0, -1, 2**50 + 1, 10**400, "9" * 400),
+    *(float("nan"), float("inf"), True, False, [], {}, None),
+]
+
+
+@pytest.mark.parametrize(("value", "size"), SIZES, ids=repr)
+def test_a_size_is_read_as_people_write_it(value: object, size: int) -> None:
+    assert config.size_bytes(value) == size
+
+
+@pytest.mark.parametrize("value", NO_SIZES, ids=lambda value: repr(value)[:20])
+def test_what_is_no_size_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="expected a size"):
+        config.size_bytes(value)
+
+
+@pytest.mark.parametrize(
+    "written", ["nan", "inf", "-inf", "-1", "true", "[]", '"soon"', "1979-05-27", "07:32:00"]
+)
+@pytest.mark.parametrize(
+    "key", ["batch.quiet", "batch.max_wait", "archive.confirm_wait", "archive.answer_timeout"]
+)
+def test_no_wait_of_the_config_can_be_endless_or_negative_or_something_else(key: str, written: str) -> None:
+    assert only(WHOLE, f"{key}={written}").startswith(f"{key}: expected a duration")
+
+
+@pytest.mark.parametrize("written", ["nan", "inf", "-1", "0", "true", "[]", '"much"'])
+def test_no_size_of_the_config_can_be_nothing_or_endless(written: str) -> None:
+    assert only(WHOLE, f"batch.max_bytes={written}").startswith("batch.max_bytes: expected a size")
+
+
+def test_settle_is_a_duration_or_left_to_us() -> None:
+    for written, expected in (('"auto"', "auto"), ('"30s"', 30.0), ("0", 0.0)):
+        read = config.parse(WHOLE + FOLDER + f"settle = {written}\n")
+        assert read.folders[0].settle == expected
+    for written in ("true", "nan", '"Auto "', '"soon"', "-1"):
+        problems = told(WHOLE + FOLDER + f"settle = {written}\n")
+        assert all(problem.startswith("folders.1.settle: ") for problem in problems)
+
+
+# the archive
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://anna:hunter2@pacs.example/v2",
+        "https://anna@pacs.example/v2",
+        "https://:hunter2@pacs.example/v2",
+        "https://@pacs.example/v2",
+        "https://anna:hunter2@pacs.example:port/",
+        "https://anna:hunter2@[::1/",
+        "https://pacs.example\\@hunter2/",
+        "ftp://anna:hunter2@pacs.example/",
+        "anna:hunter2@pacs.example",
+        "https://pacs.example/v2?sig=hunter2",
+        "https://pacs.example/v2#hunter2",
+    ],
+)
+def test_a_url_that_holds_a_secret_is_refused_without_saying_the_secret(url: str) -> None:
+    for text, overrides in ((f"[archive]\nurl = '{url}'\n" + LEDGER, ()), (WHOLE, (f"archive.url={url}",))):
+        with pytest.raises(UsageProblem) as caught:
+            config.parse(text, overrides)
+        said = f"{caught.value.message} {caught.value.hint} {caught.value!r} {caught.value.__cause__!r}"
+        assert "archive: url " in said
+        assert "hunter2" not in said
+        assert "anna" not in said
+        assert caught.value.__suppress_context__, "the cause quotes what was given"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "pacs.example",
+        "/v2",
+        "//pacs.example/v2",
+        "https://",
+        "https:///v2",
+        "http://h:99999",
+        "file:///v2",
+    ],
+)
+def test_a_url_that_is_no_address_of_a_server_is_refused(url: str) -> None:
+    assert only(f"[archive]\nurl = '{url}'\n" + LEDGER).startswith("archive: url ")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://pacs.example/v2", "http://[::1]:8042/dicom-web/", "HTTPS://PACS.EXAMPLE"]
+)
+def test_a_url_is_kept_as_it_was_given(url: str) -> None:
+    assert config.parse(f"[archive]\nurl = '{url}'\n" + LEDGER).archive.url == url
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ('auth = "basic"', "needs username and password_file"),
+        ('auth = "basic"\nusername = "anna"', "needs username and password_file"),
+        ('auth = "basic"\npassword_file = "/p"', "needs username and password_file"),
+        ('auth = "bearer"', "needs token_file"),
+        ('username = "anna"', 'but auth = "none"'),
+        ('token_file = "/t"', 'but auth = "none"'),
+        ('password_file = "/p"', 'but auth = "none"'),
+    ],
+)
+def test_a_credential_that_would_not_be_used_or_is_missing_is_told(lines: str, expected: str) -> None:
+    assert expected in only(ARCHIVE + lines + "\n" + LEDGER)
+
+
+def test_a_bad_url_and_a_bad_credential_are_told_together() -> None:
+    problem = only('[archive]\nurl = "x"\nauth = "bearer"\n' + LEDGER)
+    assert "url must begin" in problem
+    assert "token_file" in problem
+
+
+# places
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("/data/ct", "/data/ct"),
+        ("/data/ct", "/data/ct/"),
+        ("/data/ct", "/data/ct/today"),
+        ("/data/ct/today", "/data/ct"),
+        ("/data/../data/ct", "/data/./ct/today/"),
+        ("in", "in/ct"),
+    ],
+)
+def test_folders_that_overlap_are_refused_because_a_file_would_be_in_both(one: str, other: str) -> None:
+    text = WHOLE + f"[[folders]]\npath = '{one}'\n[[folders]]\npath = '{other}'\n"
+    assert "overlap" in only(text)
+
+
+def test_folders_that_only_begin_alike_do_not_overlap() -> None:
+    read = config.parse(WHOLE + FOLDER + "[[folders]]\npath = '/data/ct2'\n[[folders]]\npath = '/data/c'\n")
+    assert [folder.path for folder in read.folders] == ["/data/ct", "/data/ct2", "/data/c"]
+
+
+@pytest.mark.parametrize("path", ["/", "/.", "/data/.."])
+def test_the_whole_file_system_is_no_folder(path: str) -> None:
+    assert "the whole file system" in only(WHOLE + f"[[folders]]\npath = '{path}'\n")
+
+
+@pytest.mark.parametrize(
+    "path", ["/data/ct/ledger.db", "/data/ct/x/../ledger.db", "/data/ct/state/l", "/data/ct"]
+)
+def test_a_ledger_inside_a_folder_is_refused_because_folders_are_only_read(path: str) -> None:
+    assert only(ARCHIVE + f"[ledger]\npath = '{path}'\n" + FOLDER).startswith(
+        "ledger.path lies inside the folder"
+    )
+
+
+def test_a_ledger_beside_a_folder_is_fine() -> None:
+    assert config.parse(ARCHIVE + "[ledger]\npath = '/data/ct.db'\n" + FOLDER).folders
+
+
+def test_overlaps_and_a_misplaced_ledger_are_told_together() -> None:
+    problem = only(
+        ARCHIVE + "[ledger]\npath = '/data/ct/l'\n" + FOLDER + "[[folders]]\npath = '/data/ct/a'\n"
+    )
+    assert "overlap" in problem
+    assert "ledger.path lies inside" in problem
+
+
+# what may be left out, and what is laid over
+
+
+def test_the_smallest_config_has_the_defaults_that_are_promised() -> None:
+    read = config.parse(WHOLE + FOLDER)
+    assert (read.archive.kind, read.archive.auth) == ("auto", "none")
+    assert (read.archive.confirm_wait, read.archive.answer_timeout) == (30.0, 300.0)
+    assert (read.batch.quiet, read.batch.max_wait) == (10.0, 60.0)
+    assert (read.batch.max_instances, read.batch.max_bytes) == (50, 32 * 2**20)
+    assert read.upload.transfers == 4
+    (folder,) = read.folders
+    assert (folder.include, folder.settle, folder.start) == (("*.dcm",), "auto", "all")
+
+
+def test_a_config_without_folders_is_one_for_commands_that_need_none() -> None:
+    assert config.parse(WHOLE).folders == ()
+
+
+def test_a_config_is_frozen() -> None:
+    read = config.parse(WHOLE + FOLDER)
+    with pytest.raises(ValueError, match="frozen"):
+        read.batch.quiet = 1.0
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_byte_order_mark_and_windows_lines_are_no_problem(newline: str) -> None:
+    assert config.parse("\ufeff" + (WHOLE + FOLDER).replace("\n", newline)) == config.parse(WHOLE + FOLDER)
+
+
+def test_set_lays_one_key_over_whether_it_was_there_or_not() -> None:
+    read = config.parse(
+        WHOLE + FOLDER + "[batch]\nquiet = 5\n",
+        ["batch.quiet=1s", " archive.confirm_wait =2", "upload.transfers=9", 'archive.kind="orthanc"'],
+    )
+    assert (read.batch.quiet, read.archive.confirm_wait, read.upload.transfers) == (1.0, 2.0, 9)
+    assert read.archive.kind == "orthanc"
+    assert config.parse(WHOLE, ["archive.kind=orthanc"]).archive.kind == "orthanc", "quotes may be left out"
+
+
+def test_set_of_a_folders_key_means_every_folder() -> None:
+    read = config.parse(
+        WHOLE + FOLDER + FOLDER.replace("ct", "mr"), ["folders.settle=1s", 'folders.include=["*"]']
+    )
+    assert [(folder.settle, folder.include) for folder in read.folders] == [(1.0, ("*",))] * 2
+
+
+def test_the_last_of_two_sets_counts_and_a_value_may_hold_an_equals_sign() -> None:
+    read = config.parse(WHOLE, ["ledger.path=/a", "ledger.path=/b=c"])
+    assert read.ledger.path == "/b=c"
+
+
+@pytest.mark.parametrize(
+    "override", ["", "=", "quiet=1", "batch.quiet", "batch.=1", ".quiet=1", "=batch.quiet"]
+)
+def test_a_set_that_is_not_key_and_value_is_refused(override: str) -> None:
+    with pytest.raises(UsageProblem, match="is not KEY=VALUE"):
+        config.parse(WHOLE, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "place"),
+    [
+        ("batch.quite=1", "batch.quite: no such key (did you mean 'quiet'?)"),
+        ("bach.quiet=1", "bach: no such key (did you mean 'batch'?)"),
+        ("archive.kind=pacs", "archive.kind: "),
+        ("archive.auth.kind=1", "archive.auth.kind: no such key"),
+        ("ledger.path=", "ledger.path: "),
+    ],
+)
+def test_what_is_set_is_checked_as_if_it_stood_in_the_file(override: str, place: str) -> None:
+    assert only(WHOLE, override).startswith(place)
+
+
+def test_given_sections_go_over_the_file_and_sets_over_both() -> None:
+    given: dict[str, dict[str, Any]] = {"ledger": {"path": "/given"}, "batch": {"quiet": 3, "max_wait": 4}}
+    read = config.parse(WHOLE + "[batch]\nquiet = 1\nmax_instances = 7\n", ["batch.max_wait=5"], given=given)
+    assert read.ledger.path == "/given"
+    assert (read.batch.quiet, read.batch.max_wait, read.batch.max_instances) == (3.0, 5.0, 7)
+
+
+def test_given_alone_can_be_a_whole_config() -> None:
+    given = {"archive": {"url": "http://h"}, "ledger": {"path": "/l"}}
+    assert config.parse("", given=given).archive.url == "http://h"
+
+
+# whatever stands in the file
+
+scalars: st.SearchStrategy[Any] = (
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.dates()
+    | st.times()
+    | st.just(10**400)
+)
+likely = st.sampled_from(
+    ["", "auto", "10s", "32MiB", "basic", "http://h", "https://a:b@h", "/data", "/", "new"]
+)
+values: st.SearchStrategy[Any] = st.recursive(
+    scalars | likely,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+SECTIONS: dict[str, type[BaseModel]] = {
+    "archive": config.ArchiveConfig,
+    "ledger": config.LedgerConfig,
+    "batch": config.BatchConfig,
+    "upload": config.UploadConfig,
+}
+FOLDER_KEYS = list(config.FolderConfig.model_fields)
+
+
+def section(keys: list[str]) -> st.SearchStrategy[Any]:
+    return st.dictionaries(st.sampled_from(keys) | st.text(max_size=5), values, max_size=4)
+
+
+whole_configs = st.fixed_dictionaries(
+    {},
+    optional={
+        **{name: section(list(model.model_fields)) | values for name, model in SECTIONS.items()},
+        "folders": st.lists(section(FOLDER_KEYS) | values, max_size=3) | values,
+    },
+)
+sound = {"archive": {"url": "http://h"}, "ledger": {"path": "/l"}}
+
+
+@settings(deadline=None, max_examples=400)
+@given(whole_configs, st.booleans(), st.dictionaries(st.text(max_size=5), values, max_size=1))
+def test_whatever_stands_in_it_a_config_is_read_or_the_key_at_fault_is_named(
+    drawn: dict[str, Any], complete: bool, more: dict[str, Any]
+) -> None:
+    data = {**(sound if complete else {}), **drawn, **more}
+    try:
+        assert isinstance(config.build(data), Config)
+    except UsageProblem as problem:
+        _, *lines = problem.message.split("\n  - ")
+        assert lines
+        keys = {*data, "archive", "ledger", "folders"}
+        for line in lines:
+            assert any(line.startswith(key) for key in keys), line
