@@ -1,0 +1,11 @@
+"""The ledger: one SQLite file that says of every file ever seen where it is, why, and what is next.
+
+All SQL is in this room. `Ledger` is the one writer, under a lock; `Reader` opens the same file
+read-only and never holds the writer up.
+"""
+
+from dicomsync.ledger.reader import Outcome, Reader
+from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan
+from dicomsync.ledger.writer import Ledger
+
+__all__ = ["Counts", "DueStudy", "FileRow", "Ledger", "NewFile", "Outcome", "Reader", "Scan"]

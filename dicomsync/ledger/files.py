@@ -1,0 +1,130 @@
+"""The writer's verbs about folders, directories and files."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from dicomsync.ledger.rows import FileRow, NewFile, Scan
+from dicomsync.model import FileState, Source, StatKey
+
+_PATH = "CAST(d.path || '/' || f.name AS BLOB)"  # joining makes text of the bytes; the cast takes them back
+
+
+class FileVerbs:
+    """What the engine records and asks of files; each verb is a few statements in its transaction."""
+
+    _db: sqlite3.Connection
+
+    def begin_scan(self, folder: bytes) -> Scan:
+        """Begin a pass over a folder."""
+        self._db.execute("INSERT INTO folders (path) VALUES (?) ON CONFLICT DO NOTHING", (folder,))
+        self._db.execute("UPDATE folders SET scan = scan + 1 WHERE path = ?", (folder,))
+        row = self._db.execute("SELECT id, scan FROM folders WHERE path = ?", (folder,)).fetchone()
+        return Scan(*row)
+
+    def end_scan(self, scan: Scan, wall: float, report: str) -> None:
+        """Record that a pass came to its end, and what it counted."""
+        self._db.execute(
+            "UPDATE folders SET scanned_at = ?, report = ? WHERE id = ?", (wall, report, scan.folder_id)
+        )
+
+    def directory(self, path: bytes, scan: Scan) -> int:
+        """Record that a pass read this directory; gives its row."""
+        row = self._db.execute(
+            """INSERT INTO directories (folder_id, path, scan) VALUES (?, ?, ?)
+            ON CONFLICT (path) DO UPDATE SET folder_id = excluded.folder_id, scan = excluded.scan
+            RETURNING id""",
+            (scan.folder_id, path, scan.number),
+        ).fetchone()
+        return int(row[0])
+
+    def files_between(self, directory_id: int, after: bytes, upto: bytes | None) -> dict[bytes, FileRow]:
+        """Give the files of a directory with after < name <= upto (None: to the end), by name."""
+        bound = "" if upto is None else "AND name <= ?"
+        rows = self._db.execute(
+            f"""SELECT id, name, size_bytes, mtime_ns, ctime_ns, inode, state, reason, instance_id
+            FROM files WHERE directory_id = ? AND name > ? {bound}""",
+            (directory_id, after) if upto is None else (directory_id, after, upto),
+        )
+        return {row[1]: _file_row(row) for row in rows}
+
+    def unread_files(
+        self, scan: Scan, after: tuple[int, bytes], most: int
+    ) -> list[tuple[int, bytes, FileRow]]:
+        """Give known files in directories of the folder that this pass did not come by, from `after` on.
+
+        Each with its directory's row and path; `after` is the directory and the name reached before.
+        """
+        rows = self._db.execute(
+            """SELECT d.id, d.path, f.id, f.name, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode, f.state,
+                f.reason, f.instance_id
+            FROM directories d CROSS JOIN files f ON f.directory_id = d.id
+            WHERE d.folder_id = ? AND d.id >= ? AND d.scan < ? AND (d.id > ? OR f.name > ?)
+                AND f.state NOT IN ('gone', 'missed')
+            ORDER BY d.id, f.name LIMIT ?""",
+            (scan.folder_id, after[0], scan.number, *after, most),
+        )
+        return [(row[0], bytes(row[1]), _file_row(row[2:])) for row in rows]
+
+    def put_file(self, file: NewFile, wall: float) -> int:
+        """Record a file as it is now; gives its row."""
+        key = file.key
+        values = (key.size_bytes, key.mtime_ns, key.ctime_ns, key.inode)
+        values_now = (*values, file.state, file.reason, file.detail, file.instance_id)
+        row = self._db.execute(
+            """INSERT INTO files (directory_id, name, size_bytes, mtime_ns, ctime_ns, inode,
+                state, reason, detail, instance_id, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (directory_id, name) DO UPDATE SET size_bytes = excluded.size_bytes,
+                mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode,
+                state = excluded.state, reason = excluded.reason, detail = excluded.detail,
+                instance_id = excluded.instance_id
+            RETURNING id""",
+            (file.directory_id, file.name, *values_now, wall),
+        ).fetchone()
+        return int(row[0])
+
+    def file(self, file_id: int) -> tuple[int, bytes, FileRow] | None:
+        """Give one file's directory row, its path and its row."""
+        row = self._db.execute(
+            f"""SELECT f.id, f.name, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode, f.state, f.reason,
+                f.instance_id, f.directory_id, {_PATH}
+            FROM files f JOIN directories d ON d.id = f.directory_id WHERE f.id = ?""",
+            (file_id,),
+        ).fetchone()
+        return None if row is None else (int(row[9]), bytes(row[10]), _file_row(row))
+
+    def move_file(self, file_id: int, state: FileState, reason: str) -> None:
+        """Change where a file is, and nothing else of it."""
+        self._db.execute("UPDATE files SET state = ?, reason = ? WHERE id = ?", (state, reason, file_id))
+
+    def renamed_within(self, directory_id: int, key: StatKey, but: int) -> bool:
+        """Tell whether another name of the directory has the same inode, size and time: a rename."""
+        row = self._db.execute(
+            """SELECT 1 FROM files WHERE directory_id = ? AND inode = ? AND size_bytes = ? AND mtime_ns = ?
+            AND id <> ? AND state NOT IN ('gone', 'missed') LIMIT 1""",
+            (directory_id, key.inode, key.size_bytes, key.mtime_ns, but),
+        ).fetchone()
+        return row is not None
+
+    def linked_files(self, instance_id: int) -> int:
+        """Count the files that hold an instance, or are being looked at because they did."""
+        row = self._db.execute(
+            "SELECT count(*) FROM files WHERE instance_id = ? AND state IN ('ready', 'settling')",
+            (instance_id,),
+        ).fetchone()
+        return int(row[0])
+
+    def source(self, instance_id: int) -> Source | None:
+        """Give the file with the smallest path that holds an instance now."""
+        rows = self._db.execute(
+            f"""SELECT f.id, {_PATH}, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode
+            FROM files f JOIN directories d ON d.id = f.directory_id
+            WHERE f.instance_id = ? AND f.state = 'ready' ORDER BY 2 LIMIT 1""",
+            (instance_id,),
+        ).fetchall()
+        return Source(rows[0][0], bytes(rows[0][1]), StatKey(*rows[0][2:])) if rows else None
+
+
+def _file_row(row: tuple[Any, ...]) -> FileRow:
+    return FileRow(row[0], row[1], StatKey(*row[2:6]), FileState(row[6]), row[7], row[8])

@@ -1,0 +1,309 @@
+"""The writer's verbs about instances, studies and batches."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from dicomsync.claims import Known
+from dicomsync.ledger.files import FileVerbs
+from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, DueStudy
+from dicomsync.model import Due, InstanceState, Transition, Whole
+
+_STUDIES_CACHED = 10_000
+
+
+class InstanceVerbs(FileVerbs):
+    """What the engine records and asks of instances; each verb is a few statements in its transaction."""
+
+    _db: sqlite3.Connection
+    _study_ids: dict[str, int]
+    _touched: set[int]
+
+    def known(self, sop_instance_uid: str) -> list[Known]:
+        """Give every instance under this UID, with the smallest path that holds it now."""
+        rows = self._db.execute(
+            f"""SELECT i.id, i.state, i.study_id, i.series_instance_uid, i.size_bytes, i.sha256
+            FROM instances i
+            WHERE i.sop_instance_uid = ? AND i.{CLAIMED}
+            UNION ALL SELECT i.id, i.state, i.study_id, i.series_instance_uid, i.size_bytes, i.sha256
+            FROM instances i WHERE i.sop_instance_uid = ? AND i.{UNCLAIMED}""",
+            (sop_instance_uid, sop_instance_uid),
+        ).fetchall()
+        return [self._known(row) for row in rows]
+
+    def _known(self, row: tuple[int, str, int, str, int, bytes | None]) -> Known:
+        study = self._db.execute("SELECT study_instance_uid FROM studies WHERE id = ?", (row[2],)).fetchone()
+        source = self.source(row[0])
+        return Known(
+            row[0], InstanceState(row[1]), study[0], row[3], row[4], row[5], source.path if source else None
+        )
+
+    def study(self, study_instance_uid: str, wall: float) -> int:
+        """Give the row of a study, made when it is new."""
+        known = self._study_ids.get(study_instance_uid)
+        if known is not None:
+            return known
+        if len(self._study_ids) > _STUDIES_CACHED:
+            self._study_ids.clear()
+        self._db.execute(
+            "INSERT INTO studies (study_instance_uid, seen_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (study_instance_uid, wall),
+        )
+        row = self._db.execute(
+            "SELECT id FROM studies WHERE study_instance_uid = ?", (study_instance_uid,)
+        ).fetchone()
+        self._study_ids[study_instance_uid] = int(row[0])
+        return int(row[0])
+
+    def add_instance(
+        self,
+        whole: Whole,
+        state: InstanceState,
+        reason: str,
+        wall: float,
+        due_at: float,
+        sha256: bytes | None,
+    ) -> int:
+        """Record a new instance; gives its row."""
+        study_id = self.study(whole.study_instance_uid, wall)
+        cursor = self._db.execute(
+            """INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid,
+                transfer_syntax_uid, size_bytes, preamble, sha256, state, reason, seen_at, due_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (
+                study_id,
+                whole.series_instance_uid,
+                whole.sop_instance_uid,
+                whole.sop_class_uid,
+                whole.transfer_syntax_uid,
+                whole.key.size_bytes,
+                whole.preamble,
+                sha256,
+                state,
+                reason,
+                wall,
+                due_at,
+            ),
+        )
+        self._touched.add(study_id)
+        return int(cursor.lastrowid or 0)
+
+    def rewrite_instance(self, instance_id: int, whole: Whole, sha256: bytes | None, wall: float) -> None:
+        """Record that an instance the archive does not have has other content now."""
+        study_id = self.study(whole.study_instance_uid, wall)
+        self._touched.add(study_id)
+        self._db.execute(
+            """UPDATE instances SET study_id = ?, series_instance_uid = ?, sop_class_uid = ?,
+                transfer_syntax_uid = ?, size_bytes = ?, preamble = ?, sha256 = ? WHERE id = ?""",
+            (
+                study_id,
+                whole.series_instance_uid,
+                whole.sop_class_uid,
+                whole.transfer_syntax_uid,
+                whole.key.size_bytes,
+                whole.preamble,
+                sha256,
+                instance_id,
+            ),
+        )
+
+    def learn_sha256(self, instance_id: int, sha256: bytes) -> None:
+        """Record the SHA-256 of an instance's whole file."""
+        self._db.execute("UPDATE instances SET sha256 = ? WHERE id = ?", (sha256, instance_id))
+
+    def move(self, transitions: Iterable[Transition], wall: float, due_at: Sequence[float]) -> None:
+        """Change where instances are; `due_at` are the moments they are due again.
+
+        What an archive said when it left an instance in doubt stays beside it while it is asked.
+        """
+        for change, due in zip(transitions, due_at, strict=True):
+            stored = wall if change.state is InstanceState.STORED else None
+            row = self._db.execute(
+                """UPDATE instances SET state = ?, reason = ?,
+                    detail = coalesce(nullif(?, ''), CASE WHEN state = 'unconfirmed' THEN detail ELSE '' END),
+                    due_at = ?,
+                    attempts = attempts + ?, looks = ?, together = ?, sha256 = coalesce(?, sha256),
+                    stored_at = coalesce(stored_at, ?), verified_at = coalesce(?, verified_at)
+                WHERE id = ? RETURNING study_id""",
+                (
+                    change.state,
+                    change.reason,
+                    change.detail,
+                    due,
+                    int(change.counts),
+                    change.looks,
+                    change.together,
+                    change.sha256,
+                    stored,
+                    wall if change.verified else None,
+                    change.instance_id,
+                ),
+            ).fetchone()
+            self._touched.add(int(row[0]))
+
+    def has_sha256(self, instance_id: int) -> bool:
+        """Say whether the bytes of an instance were read already."""
+        row = self._db.execute(
+            "SELECT sha256 IS NOT NULL FROM instances WHERE id = ?", (instance_id,)
+        ).fetchone()
+        return bool(row[0])
+
+    def state_of(self, instance_id: int) -> InstanceState:
+        """Say where an instance is."""
+        row = self._db.execute("SELECT state FROM instances WHERE id = ?", (instance_id,)).fetchone()
+        return InstanceState(row[0])
+
+    def touched_studies(self) -> list[tuple[DueStudy, float]]:
+        """Give the studies changed in this transaction, with when each will be quiet."""
+        found = []
+        for study_id in self._touched:
+            first = self._db.execute(
+                "SELECT min(due_at) FROM instances WHERE study_id = ? AND state = 'pending'", (study_id,)
+            ).fetchone()[0]
+            row = self._db.execute(
+                "SELECT study_instance_uid, pending, pending_bytes, quiet_at FROM studies WHERE id = ?",
+                (study_id,),
+            ).fetchone()
+            found.append((DueStudy(study_id, row[0], row[1], row[2], first or 0.0, 0.0), float(row[3])))
+        self._touched.clear()
+        return found
+
+    def schedule(self, study_id: int, first_at: float, due_at: float) -> None:
+        """Record when a study's next batch goes."""
+        self._db.execute(
+            "UPDATE studies SET first_at = ?, due_at = ? WHERE id = ?", (first_at, due_at, study_id)
+        )
+
+    def arrived(self, study_instance_uid: str, quiet_at: float, wall: float) -> None:
+        """Record that something of a study arrived: it is quiet only after `quiet_at`."""
+        study_id = self.study(study_instance_uid, wall)
+        self._touched.add(study_id)
+        self._db.execute("UPDATE studies SET quiet_at = ? WHERE id = ?", (quiet_at, study_id))
+
+    def quieten(self, directory_id: int, now: float) -> None:
+        """Let the studies with pending instances in a directory go without waiting for more."""
+        rows = self._db.execute(
+            """UPDATE studies SET quiet_at = min(quiet_at, ?) WHERE id IN (
+                SELECT DISTINCT i.study_id FROM files f JOIN instances i ON i.id = f.instance_id
+                WHERE f.directory_id = ? AND i.state = 'pending') RETURNING id""",
+            (now, directory_id),
+        ).fetchall()
+        self._touched.update(int(row[0]) for row in rows)
+
+    def due_studies(self, now: float, most: int = 100) -> list[DueStudy]:
+        """Give the studies with a batch due, the longest due first."""
+        rows = self._db.execute(
+            """SELECT id, study_instance_uid, pending, pending_bytes, first_at, due_at FROM studies
+            WHERE pending > 0 AND due_at <= ? ORDER BY due_at LIMIT ?""",
+            (now, most),
+        )
+        return [DueStudy(*row) for row in rows]
+
+    def pending_of(self, study: DueStudy, now: float, most: int) -> list[Due]:
+        """Give a study's pending instances that may go now, the longest due first."""
+        return self._due(
+            "i.study_id = ? AND i.state = 'pending' AND i.due_at <= ?", (study.study_id, now, most)
+        )
+
+    def unconfirmed(self, now: float, most: int) -> list[Due]:
+        """Give the instances the archive is to be asked about now, the longest due first."""
+        return self._due("i.state = 'unconfirmed' AND i.due_at <= ?", (now, most))
+
+    def _due(self, condition: str, values: tuple[object, ...]) -> list[Due]:
+        rows = self._db.execute(
+            f"""SELECT i.id, s.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.size_bytes,
+                i.preamble, i.sha256, i.reason, i.attempts, i.looks, i.together
+            FROM instances i JOIN studies s ON s.id = i.study_id
+            WHERE {condition} ORDER BY i.due_at LIMIT ?""",
+            values,
+        ).fetchall()
+        return [Due(*(*row, self.source(row[0]))) for row in rows]
+
+    def next_due(self) -> float | None:
+        """Say when the next thing is due: a batch, or a question to the archive."""
+        rows = self._db.execute(
+            """SELECT min(due_at) FROM studies WHERE pending > 0
+            UNION ALL SELECT min(due_at) FROM instances WHERE state = 'unconfirmed'"""
+        ).fetchall()
+        return min((row[0] for row in rows if row[0] is not None), default=None)
+
+    def open_batch(self, study_id: int, batch: Sequence[Due], wall: float) -> int:
+        """Record the intent to store these instances: from here on the archive may have them."""
+        size_bytes = sum(due.size_bytes for due in batch)
+        cursor = self._db.execute(
+            "INSERT INTO batches (study_id, sent_at, instances, size_bytes) VALUES (?, ?, ?, ?)",
+            (study_id, wall, len(batch), size_bytes),
+        )
+        batch_id = int(cursor.lastrowid or 0)
+        self._db.executemany(
+            "UPDATE instances SET state = 'sending', reason = 'sent', batch_id = ? WHERE id = ?",
+            [(batch_id, due.instance_id) for due in batch],
+        )
+        self._touched.add(study_id)
+        return batch_id
+
+    def close_batch(self, batch_id: int, wall: float, status: int | None, outcome: str) -> None:
+        """Record what came of a batch."""
+        self._db.execute(
+            "UPDATE batches SET answered_at = ?, status = ?, outcome = ? WHERE id = ?",
+            (wall, status, outcome, batch_id),
+        )
+
+    def recover(self, now: float, ask_at: float, latest: float) -> int:
+        """Turn what an earlier process left on its way into questions; gives how many there were.
+
+        No moment may lie further ahead than `latest`: the wall clock may have been set since.
+        """
+        self._db.execute(
+            "UPDATE batches SET answered_at = ?, outcome = 'restart' WHERE answered_at IS NULL", (now,)
+        )
+        left = self._db.execute(
+            """UPDATE instances SET state = 'unconfirmed', reason = 'restart', looks = 0, due_at = ?
+            WHERE state = 'sending'""",
+            (ask_at,),
+        ).rowcount
+        for state in ("pending", "unconfirmed"):
+            self._db.execute(
+                f"UPDATE instances SET due_at = ? WHERE state = '{state}' AND due_at > ?",
+                (latest, latest),
+            )
+        self._db.execute("UPDATE studies SET due_at = ? WHERE pending > 0 AND due_at > ?", (latest, latest))
+        return int(left)
+
+    def remember(self, what: str, row: int, event: str, detail: str, wall: float) -> None:
+        """Keep what is out of the ordinary in the history."""
+        self._db.execute(
+            "INSERT INTO history (at, what, row, event, detail) VALUES (?, ?, ?, ?, ?)",
+            (wall, what, row, event, detail),
+        )
+
+    def studies(self) -> int:
+        """Say how many studies are known."""
+        return int(self._db.execute("SELECT count(*) FROM studies").fetchone()[0])
+
+    def due_study_count(self) -> int:
+        """Say how many studies have something due."""
+        row = self._db.execute(
+            """SELECT count(*) FROM (SELECT id FROM studies WHERE pending > 0
+            UNION SELECT study_id FROM instances WHERE state = 'sending'
+            UNION SELECT study_id FROM instances WHERE state = 'unconfirmed')"""
+        ).fetchone()
+        return int(row[0])
+
+    def waiting(self) -> tuple[int, int, int]:
+        """Say how many studies, instances and bytes are due."""
+        row = self._db.execute(
+            f"""SELECT count(DISTINCT study_id), count(*), coalesce(sum(size_bytes), 0)
+            FROM instances WHERE {WAITING}"""
+        ).fetchone()
+        return row[0], row[1], row[2]
+
+    def count(self, *states: InstanceState) -> int:
+        """Say how many instances are in these states together."""
+        marks = ", ".join("?" * len(states))
+        row = self._db.execute(
+            f"SELECT coalesce(sum(n), 0) FROM counts WHERE what = 'instance' AND state IN ({marks})",
+            states,
+        ).fetchone()
+        return int(row[0])

@@ -1,0 +1,191 @@
+"""The ledger's schema, step by step. A step is never edited once released; a change is a new step.
+
+Counts and each study's pending figures are kept by triggers: no verb can forget them, and a row
+edited by hand keeps the sums true.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Migrations
+
+from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, listed
+from dicomsync.model import FileState, InstanceState
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+migrations = Migrations("dicomsync")
+
+
+_TABLES = (
+    """CREATE TABLE facts (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE counts (
+        what TEXT NOT NULL, -- file or instance
+        state TEXT NOT NULL,
+        n INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (what, state)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE folders (
+        id INTEGER PRIMARY KEY,
+        path BLOB NOT NULL UNIQUE,
+        scan INTEGER NOT NULL DEFAULT 0, -- number of the latest scan begun
+        scanned_at REAL, -- end of the latest scan that came to its end
+        report TEXT -- what that scan counted, as JSON
+    ) STRICT""",
+    """CREATE TABLE directories (
+        id INTEGER PRIMARY KEY,
+        folder_id INTEGER NOT NULL REFERENCES folders (id),
+        path BLOB NOT NULL UNIQUE,
+        scan INTEGER NOT NULL DEFAULT 0 -- the latest scan of the folder that read it
+    ) STRICT""",
+    f"""CREATE TABLE files (
+        id INTEGER PRIMARY KEY,
+        directory_id INTEGER NOT NULL REFERENCES directories (id),
+        name BLOB NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ({listed(tuple(FileState))})),
+        reason TEXT NOT NULL DEFAULT '',
+        detail TEXT NOT NULL DEFAULT '',
+        instance_id INTEGER REFERENCES instances (id),
+        seen_at REAL NOT NULL,
+        UNIQUE (directory_id, name)
+    ) STRICT""",
+    """CREATE TABLE studies (
+        id INTEGER PRIMARY KEY,
+        study_instance_uid TEXT NOT NULL UNIQUE,
+        seen_at REAL NOT NULL,
+        pending INTEGER NOT NULL DEFAULT 0,
+        pending_bytes INTEGER NOT NULL DEFAULT 0,
+        first_at REAL, -- when its earliest pending instance may go
+        quiet_at REAL NOT NULL DEFAULT 0, -- when it counts as quiet if nothing more arrives
+        due_at REAL -- when its next batch goes
+    ) STRICT""",
+    f"""CREATE TABLE instances (
+        id INTEGER PRIMARY KEY,
+        study_id INTEGER NOT NULL REFERENCES studies (id),
+        series_instance_uid TEXT NOT NULL,
+        sop_instance_uid TEXT NOT NULL,
+        sop_class_uid TEXT NOT NULL,
+        transfer_syntax_uid TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        preamble BLOB NOT NULL DEFAULT x'', -- first 128 bytes where not all zero
+        sha256 BLOB, -- of the whole file, once its bytes were read
+        state TEXT NOT NULL CHECK (state IN ({listed(tuple(InstanceState))})),
+        reason TEXT NOT NULL DEFAULT '',
+        detail TEXT NOT NULL DEFAULT '',
+        seen_at REAL NOT NULL,
+        due_at REAL NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        looks INTEGER NOT NULL DEFAULT 0, -- how often the archive was asked and did not have it
+        together INTEGER, -- the most instances its next request may hold
+        batch_id INTEGER REFERENCES batches (id), -- the latest
+        stored_at REAL,
+        verified_at REAL -- when the archive's copy was compared and found equal
+    ) STRICT""",
+    """CREATE TABLE batches (
+        id INTEGER PRIMARY KEY,
+        study_id INTEGER NOT NULL REFERENCES studies (id),
+        sent_at REAL NOT NULL,
+        answered_at REAL,
+        instances INTEGER NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        status INTEGER, -- of HTTP; NULL without an answer
+        outcome TEXT NOT NULL DEFAULT ''
+    ) STRICT""",
+    """CREATE TABLE history (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        what TEXT NOT NULL, -- file, instance, study, batch or archive
+        row INTEGER NOT NULL, -- its id
+        event TEXT NOT NULL,
+        detail TEXT NOT NULL DEFAULT ''
+    ) STRICT""",
+)
+
+_INDEXES = (
+    f"CREATE UNIQUE INDEX instances_claim ON instances (sop_instance_uid) WHERE {CLAIMED}",
+    f"CREATE INDEX instances_unclaimed ON instances (sop_instance_uid) WHERE {UNCLAIMED}",
+    "CREATE INDEX instances_of_study ON instances (study_id)",
+    "CREATE INDEX instances_pending ON instances (study_id, due_at) WHERE state = 'pending'",
+    "CREATE INDEX instances_asked ON instances (due_at) WHERE state = 'unconfirmed'",
+    f"CREATE INDEX instances_waiting ON instances (seen_at) WHERE {WAITING}",
+    "CREATE INDEX instances_sending ON instances (id) WHERE state = 'sending'",
+    "CREATE INDEX files_of_instance ON files (instance_id) WHERE instance_id IS NOT NULL",
+    "CREATE INDEX files_unsettled ON files (directory_id) WHERE state = 'settling'",
+    "CREATE INDEX studies_due ON studies (due_at) WHERE pending > 0",
+    "CREATE INDEX directories_of_folder ON directories (folder_id)",
+    "CREATE INDEX history_of ON history (what, row)",
+)
+
+
+def _count(what: str, sign: str, row: str) -> str:
+    return f"UPDATE counts SET n = n {sign} 1 WHERE what = '{what}' AND state = {row}.state;"
+
+
+def _study(row: str, sign: str) -> str:
+    return f"""UPDATE studies SET pending = pending {sign} 1,
+            pending_bytes = pending_bytes {sign} {row}.size_bytes
+        WHERE id = {row}.study_id AND {row}.state = 'pending';"""
+
+
+_TRIGGERS = (
+    f"CREATE TRIGGER files_added AFTER INSERT ON files BEGIN {_count('file', '+', 'NEW')} END",
+    f"""CREATE TRIGGER files_moved AFTER UPDATE OF state ON files WHEN OLD.state <> NEW.state BEGIN
+        {_count("file", "-", "OLD")} {_count("file", "+", "NEW")} END""",
+    f"CREATE TRIGGER files_dropped AFTER DELETE ON files BEGIN {_count('file', '-', 'OLD')} END",
+    f"""CREATE TRIGGER instances_added AFTER INSERT ON instances BEGIN
+        {_count("instance", "+", "NEW")} {_study("NEW", "+")} END""",
+    f"""CREATE TRIGGER instances_moved AFTER UPDATE OF state, size_bytes, study_id ON instances
+        WHEN OLD.state <> NEW.state OR OLD.size_bytes <> NEW.size_bytes OR OLD.study_id <> NEW.study_id BEGIN
+        {_count("instance", "-", "OLD")} {_count("instance", "+", "NEW")}
+        {_study("OLD", "-")} {_study("NEW", "+")} END""",
+    f"""CREATE TRIGGER instances_dropped AFTER DELETE ON instances BEGIN
+        {_count("instance", "-", "OLD")} {_study("OLD", "-")} END""",
+)
+
+_TIME = "strftime('%Y-%m-%d %H:%M:%S', {}, 'unixepoch')"
+
+_VIEWS = (
+    f"""CREATE VIEW file_list AS
+        SELECT f.id AS file, CAST(d.path AS TEXT) || '/' || CAST(f.name AS TEXT) AS path, f.size_bytes,
+            f.state AS file_state, f.reason AS file_reason, i.state AS instance_state,
+            i.reason AS instance_reason, s.study_instance_uid, i.series_instance_uid, i.sop_instance_uid,
+            {_TIME.format("f.seen_at")} AS seen_utc, {_TIME.format("i.stored_at")} AS stored_utc,
+            {_TIME.format("i.verified_at")} AS verified_utc
+        FROM files f JOIN directories d ON d.id = f.directory_id
+        LEFT JOIN instances i ON i.id = f.instance_id LEFT JOIN studies s ON s.id = i.study_id""",
+    f"""CREATE VIEW instance_list AS
+        SELECT i.id AS instance, s.study_instance_uid, i.series_instance_uid, i.sop_instance_uid,
+            i.size_bytes, lower(hex(i.sha256)) AS sha256, i.state, i.reason, i.detail, i.attempts,
+            {_TIME.format("i.seen_at")} AS seen_utc, {_TIME.format("i.stored_at")} AS stored_utc,
+            {_TIME.format("i.verified_at")} AS verified_utc
+        FROM instances i JOIN studies s ON s.id = i.study_id""",
+    """CREATE VIEW study_list AS
+        SELECT s.id AS study, s.study_instance_uid, count(*) AS instances, sum(i.size_bytes) AS size_bytes,
+            sum(i.state = 'stored') AS stored, s.pending, sum(i.state = 'conflict') AS conflict,
+            sum(i.state = 'rejected') AS rejected, sum(i.state = 'missed') AS missed
+        FROM studies s JOIN instances i ON i.study_id = s.id GROUP BY s.id""",
+    """CREATE VIEW problem_list AS
+        SELECT path, file_state, coalesce(nullif(file_reason, ''), instance_reason) AS reason, instance_state,
+            study_instance_uid, sop_instance_uid
+        FROM file_list WHERE file_state IN ('held', 'missed')
+            OR instance_state IN ('conflict', 'rejected', 'missed')""",
+)
+
+
+@migrations()
+def m001_files_and_instances(db: Database) -> None:
+    """Two axes: where a file is, where an instance is."""
+    for statement in (*_TABLES, *_INDEXES, *_TRIGGERS, *_VIEWS):
+        db.conn.execute(statement)
+    rows = [("file", state.value) for state in FileState]
+    rows += [("instance", state.value) for state in InstanceState]
+    db.conn.executemany("INSERT INTO counts (what, state) VALUES (?, ?)", rows)

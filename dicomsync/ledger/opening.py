@@ -1,0 +1,123 @@
+"""Opening the ledger file: its lock, its settings, its schema, and what is wrong with it in words."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from dicomsync import mounts
+from dicomsync.errors import LedgerInUse, LedgerProblem
+
+APPLICATION_ID = 0x44434D53  # "DCMS"
+BUSY_SECONDS = 30.0
+
+
+def problem(error: sqlite3.Error, doing: str) -> LedgerProblem:
+    """Say an SQLite error as an operator needs it: what happened, what did not, what to do."""
+    text = str(error).lower()
+    for sign, words, hint in _SIGNS:
+        if sign in text:
+            return LedgerProblem(f"The ledger {words}; {doing}.", hint=hint)
+    return LedgerProblem(f"The ledger could not be used ({error}); {doing}.", hint="Check its disk.")
+
+
+_SIGNS = (
+    ("full", "cannot grow: its disk is full", "Free space on the disk that holds it; nothing is lost."),
+    ("locked", "is locked by another program", "Close whatever has it open for writing, and try again."),
+    ("readonly", "may not be written to", "Check the owner and mode of the file and of its directory."),
+    ("unable to open", "cannot be opened", "Check that its directory exists and belongs to this user."),
+    ("malformed", "is damaged", "Put it aside (do not delete it) and restore a backup."),
+    ("not a database", "is not an SQLite file", "Check the path: is it really the ledger?"),
+    ("disk i/o", "cannot be read or written: its disk fails", "Look at the disk and at the kernel's log."),
+)
+
+
+def take_lock(path: Path) -> int:
+    """Become the one writer of the ledger at `path`; the lock is gone with the process."""
+    _refuse_shared_disks(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LedgerProblem(
+            f"The ledger {path} cannot be opened ({error.strerror}); nothing was sent.",
+            hint="Check that its directory exists and belongs to this user.",
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise LedgerInUse(
+            f"The ledger {path} is in use by another dicomsync; nothing was done.",
+            hint="Wait until it ends; `dicomsync status` shows what it is doing.",
+        ) from None
+    return descriptor
+
+
+def _refuse_shared_disks(path: Path) -> None:
+    kind = mounts.kind(os.fsencode(path.absolute().parent))
+    if kind != "local":
+        raise LedgerProblem(
+            f"The ledger {path} would lie on a {kind} file system, where SQLite cannot be trusted; "
+            "nothing was sent.",
+            hint="Put it on a local disk: the folders may stay where they are.",
+        )
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the ledger for its one writer; the file is for its owner alone."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise LedgerProblem(
+            f"The ledger {path} cannot be written ({error.strerror}); nothing was sent.",
+            hint="Check the owner and mode of the file and of its directory.",
+        ) from None
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        _settle(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise problem(error, "nothing was sent") from None
+    except LedgerProblem:
+        connection.close()
+        raise
+    return connection
+
+
+def _settle(connection: sqlite3.Connection, path: Path) -> None:
+    found = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if tables and found != APPLICATION_ID:
+        raise LedgerProblem(
+            f"{path} is an SQLite file, but not a ledger of dicomsync; it was left as it is.",
+            hint="Give another path for the ledger.",
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # what was said to be stored survives a power cut
+    connection.execute("PRAGMA cache_size = -16000")  # KiB
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+    if found != APPLICATION_ID:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date; a ledger of a newer dicomsync is refused and left as it is."""
+    from sqlite_utils import Database
+
+    from dicomsync.ledger.migrations import migrations
+
+    database = Database(connection, execute_plugins=False, recursive_triggers=False)
+    applied = {step.name for step in migrations.applied(database)}
+    fresh = Database(memory=True, execute_plugins=False)
+    known = {step.name for step in migrations.pending(fresh)}
+    fresh.close()
+    if applied - known:
+        raise LedgerProblem(
+            "The ledger was written by a newer dicomsync; it was left as it is.",
+            hint="Install that version again, or a newer one.",
+        )
+    if known - applied:
+        migrations.apply(database)

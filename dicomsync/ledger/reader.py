@@ -1,0 +1,224 @@
+"""The ledger read-only: what status, explain and reports ask. Never holds the writer up."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dicomsync.errors import LedgerProblem
+from dicomsync.ledger import opening
+from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, Counts
+from dicomsync.ledger.writer import Ledger
+from dicomsync.model import FileState, InstanceState
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many files, or instances without a file, end in one pair of states for one reason."""
+
+    file_state: FileState
+    file_reason: str
+    instance_state: InstanceState | None
+    instance_reason: str
+    n: int
+
+
+class Reader:
+    """A reader of the ledger; open it for one look, and close it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._db = connection.cursor()
+        self._db.row_factory = sqlite3.Row
+
+    @classmethod
+    def open(cls, path: Path) -> Reader:
+        """Open the ledger at `path` read-only; LedgerProblem where that cannot be."""
+        if not path.exists():
+            raise LedgerProblem(
+                f"There is no ledger at {path}.", hint="It is made by the first `dicomsync backfill`."
+            )
+        try:
+            connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+            found = connection.execute("PRAGMA application_id").fetchone()[0]
+        except sqlite3.Error as error:
+            raise opening.problem(error, "nothing can be shown") from None
+        if found != opening.APPLICATION_ID:
+            connection.close()
+            raise LedgerProblem(f"{path} is not a ledger of dicomsync.", hint="Give the ledger's path.")
+        return cls(connection)
+
+    @classmethod
+    def over(cls, ledger: Ledger) -> Reader:
+        """Read what the writer has open already, as a dry run must of its scratch ledger."""
+        return cls(ledger.connection)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def counts(self) -> Counts:
+        """Give how many files and instances are in each state."""
+        rows = self._db.execute("SELECT what, state, n FROM counts").fetchall()
+        found = {(row["what"], row["state"]): row["n"] for row in rows}
+        return Counts(
+            {state: found.get(("file", state.value), 0) for state in FileState},
+            {state: found.get(("instance", state.value), 0) for state in InstanceState},
+        )
+
+    def fact(self, name: str) -> str | None:
+        """Give one fact about the ledger."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def oldest_due(self) -> float | None:
+        """Say when the instance that is due the longest was first seen (wall seconds)."""
+        row = self._db.execute(f"SELECT min(seen_at) FROM instances WHERE {WAITING}").fetchone()
+        return None if row[0] is None else float(row[0])
+
+    def last_answered(self) -> float | None:
+        """Say when the latest batch was answered (wall seconds)."""
+        row = self._db.execute("SELECT answered_at FROM batches ORDER BY id DESC LIMIT 1").fetchone()
+        return None if row is None or row[0] is None else float(row[0])
+
+    def studies(self) -> tuple[int, int]:
+        """Say how many studies are known, and how many have something pending."""
+        row = self._db.execute(
+            "SELECT (SELECT count(*) FROM studies), (SELECT count(*) FROM studies WHERE pending > 0)"
+        ).fetchone()
+        return row[0], row[1]
+
+    def folders(self) -> list[Row]:
+        """Give each folder with what its latest scan counted."""
+        found = []
+        for row in self._db.execute("SELECT path, scanned_at, report FROM folders ORDER BY id"):
+            report = json.loads(row["report"]) if row["report"] else {}
+            found.append({"path": os.fsdecode(row["path"]), "scanned_at": row["scanned_at"], **report})
+        return found
+
+    def outcomes(self, roots: Sequence[bytes] = ()) -> list[Outcome]:
+        """Count the files below `roots` (none: everywhere) by where they and their instances are."""
+        where, values = _below(roots)
+        rows = self._db.execute(
+            f"""SELECT f.state, f.reason, i.state, i.reason, count(*) FROM files f
+            JOIN directories d ON d.id = f.directory_id LEFT JOIN instances i ON i.id = f.instance_id
+            {where} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC""",
+            values,
+        ).fetchall()
+        return [
+            Outcome(FileState(r[0]), r[1], InstanceState(r[2]) if r[2] else None, r[3] or "", r[4])
+            for r in rows
+        ]
+
+    def problems(self, most: int, roots: Sequence[bytes] = ()) -> list[Row]:
+        """Give files that need a person, `most` of them at most."""
+        where, values = _below(roots)
+        rows = self._db.execute(
+            f"""SELECT f.id AS file_id, CAST(d.path || '/' || f.name AS BLOB) AS path, f.state AS file_state,
+                f.reason AS file_reason, f.detail AS file_detail, i.id AS instance_id, i.state, i.reason,
+                i.detail
+            FROM files f JOIN directories d ON d.id = f.directory_id
+            LEFT JOIN instances i ON i.id = f.instance_id
+            {where or "WHERE 1"} AND (f.state IN ('held', 'missed')
+                OR i.state IN ('conflict', 'rejected', 'missed')) LIMIT ?""",
+            (*values, most),
+        )
+        return [dict(row) for row in rows]
+
+    # one file, instance, study or batch
+
+    def file(self, file_id: int) -> Row | None:
+        """Give one file by its row."""
+        return self._one(f"{_FILE} WHERE f.id = ?", (file_id,))
+
+    def file_at(self, path: bytes) -> Row | None:
+        """Give one file by its path."""
+        directory, name = os.path.split(path)
+        return self._one(f"{_FILE} WHERE d.path = ? AND f.name = ?", (directory, name))
+
+    def files_of(self, instance_id: int, most: int = 20) -> list[Row]:
+        """Give the files that hold, or held, an instance."""
+        rows = self._db.execute(f"{_FILE} WHERE f.instance_id = ? ORDER BY f.id LIMIT ?", (instance_id, most))
+        return [dict(row) for row in rows]
+
+    def instance(self, instance_id: int) -> Row | None:
+        """Give one instance by its row."""
+        return self._one(f"{_INSTANCE} WHERE i.id = ?", (instance_id,))
+
+    def instances_under(self, uid: str) -> list[Row]:
+        """Give every instance under one SOP Instance UID."""
+        rows = self._db.execute(
+            f"""{_INSTANCE} WHERE i.sop_instance_uid = ? AND i.{CLAIMED}
+            UNION ALL {_INSTANCE} WHERE i.sop_instance_uid = ? AND i.{UNCLAIMED}""",
+            (uid, uid),
+        )
+        return [dict(row) for row in rows]
+
+    def study(self, study_id: int) -> Row | None:
+        """Give one study by its row."""
+        return self._one("SELECT * FROM studies WHERE id = ?", (study_id,))
+
+    def study_under(self, uid: str) -> Row | None:
+        """Give one study by its UID."""
+        return self._one("SELECT * FROM studies WHERE study_instance_uid = ?", (uid,))
+
+    def states_in(self, study_id: int) -> list[Row]:
+        """Count a study's instances by state and reason."""
+        rows = self._db.execute(
+            """SELECT state, reason, count(*) AS n, sum(size_bytes) AS size_bytes, min(due_at) AS due_at,
+                count(verified_at) AS verified, max(stored_at) AS stored_at
+            FROM instances WHERE study_id = ? GROUP BY state, reason ORDER BY n DESC""",
+            (study_id,),
+        )
+        return [dict(row) for row in rows]
+
+    def batch(self, batch_id: int) -> Row | None:
+        """Give one batch by its row."""
+        return self._one("SELECT * FROM batches WHERE id = ?", (batch_id,))
+
+    def batches_of(self, study_id: int, most: int = 10) -> list[Row]:
+        """Give a study's latest batches."""
+        rows = self._db.execute(
+            "SELECT * FROM batches WHERE study_id = ? ORDER BY id DESC LIMIT ?", (study_id, most)
+        )
+        return [dict(row) for row in rows]
+
+    def directory(self, directory_id: int) -> Row | None:
+        """Give one directory by its row."""
+        return self._one("SELECT * FROM directories WHERE id = ?", (directory_id,))
+
+    def history(self, what: str, row: int, most: int = 20) -> list[Row]:
+        """Give what is out of the ordinary in the life of a row, the latest last."""
+        rows = self._db.execute(
+            """SELECT * FROM (SELECT * FROM history WHERE what = ? AND row = ? ORDER BY id DESC LIMIT ?)
+            ORDER BY id""",
+            (what, row, most),
+        )
+        return [dict(one) for one in rows]
+
+    def _one(self, query: str, values: tuple[object, ...]) -> Row | None:
+        row = self._db.execute(query, values).fetchone()
+        return None if row is None else dict(row)
+
+
+_FILE = """SELECT f.*, CAST(d.path || '/' || f.name AS BLOB) AS path
+    FROM files f JOIN directories d ON d.id = f.directory_id"""
+_INSTANCE = """SELECT i.*, s.study_instance_uid FROM instances i JOIN studies s ON s.id = i.study_id"""
+
+
+def _below(roots: Sequence[bytes]) -> tuple[str, tuple[bytes, ...]]:
+    """Give the condition for the directories at and below `roots`."""
+    if not roots:
+        return "", ()
+    conditions, values = [], []
+    for root in roots:
+        conditions.append("d.path = ? OR (d.path >= ? AND d.path < ?)")
+        values += [root, root.rstrip(b"/") + b"/", root.rstrip(b"/") + b"0"]  # "0" follows "/"
+    return f"WHERE ({' OR '.join(conditions)})", tuple(values)

@@ -1,0 +1,73 @@
+"""The values that go into the ledger and come out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dicomsync.model import CLAIMING, DUE, FileState, InstanceState, StatKey
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A file as the ledger knows it."""
+
+    file_id: int
+    name: bytes
+    key: StatKey
+    state: FileState
+    reason: str
+    instance_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """What is to be recorded of a file: a new row, or the row `file_id` anew."""
+
+    directory_id: int
+    name: bytes
+    key: StatKey
+    state: FileState
+    reason: str = ""
+    detail: str = ""
+    instance_id: int | None = None
+    file_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One pass over one folder, by number."""
+
+    folder_id: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueStudy:
+    """A study with a batch due; `first_at` is when its earliest pending instance may go."""
+
+    study_id: int
+    study_instance_uid: str
+    pending: int
+    pending_bytes: int
+    first_at: float
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many files and instances are in each state; every state is there, with 0 if empty."""
+
+    files: Mapping[FileState, int]
+    instances: Mapping[InstanceState, int]
+
+
+def listed(states: tuple[str, ...]) -> str:
+    """Give states as SQL lists them."""
+    return ", ".join(f"'{state}'" for state in states)
+
+
+CLAIMED = f"state IN ({listed(CLAIMING)})"
+"""The condition of a partial index; a query that wants the index must say it in the same words."""
+UNCLAIMED = f"state NOT IN ({listed(CLAIMING)})"
+WAITING = f"state IN ({listed(DUE)})"
