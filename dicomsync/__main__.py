@@ -1,0 +1,5 @@
+"""`python -m dicomsync` is `dicomsync`."""
+
+from dicomsync.cli import main
+
+main()

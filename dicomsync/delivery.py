@@ -1,0 +1,304 @@
+"""The sending half of the engine: which batch goes now, what came of it, whom to ask about what.
+
+Everything here runs in the engine's loop and waits on the ledger alone. Requests are handed out as
+`Work` after the intent is committed, and their answers come back to a method of this room.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+
+from dicomsync import batching, dicomweb, jobs, rules
+from dicomsync.handles import handle
+from dicomsync.ledger import DueStudy, Ledger
+from dicomsync.model import DUE, Due, InstanceState, Moment, Transition
+from dicomsync.pacing import Circuit, Signal, SizeLimit, Trouble, backoff_seconds
+from dicomsync.scan import Sight
+from dicomsync.work import Pace, Work
+
+log = logging.getLogger("dicomsync.delivery")
+
+ASKED_AT_ONCE = 50
+ASKED_BYTES = 256 * 1024 * 1024
+
+
+class Delivery:
+    """Batches to the archive and questions about them, one request a study at a time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        archive: dicomweb.Archive,
+        pace: Pace,
+        luck: random.Random,
+        *,
+        lost: Callable[[int, Sight, Moment], None],
+        fileless: Callable[[int, Moment], bool],
+    ) -> None:
+        self._ledger = ledger
+        self._archive = archive
+        self._pace = pace
+        self._luck = luck
+        self._lost = lost
+        self._fileless = fileless
+        self._busy: set[str] = set()  # studies with a request on its way
+        self._probing = False
+        self._limit = SizeLimit()
+        self.circuit = Circuit()
+        self.answered = False  # the archive has answered well since the start
+        self.says = ""
+        self.hint = ""
+        self.settled = 0  # instances that are due no more
+        self.settled_bytes = 0
+        self.stored = 0
+        self.stored_bytes = 0
+        self.requests = 0
+        self.last_settled = pace.started.mono
+
+    def begin(self, now: Moment) -> int:
+        """Take over what an earlier process left on its way; gives how many instances that were."""
+        most = self._ledger.fact("request_limit")
+        if most:
+            size, _, learnt = most.partition("@")
+            self._limit = SizeLimit(int(size), float(learnt))
+        at = self._pace.at(now)
+        wait = rules.ASK_WAITS["restart"][0] * self._pace.confirm_wait_seconds
+        latest = at + max(900.0, 8 * self._pace.confirm_wait_seconds)
+        left = self._ledger.recover(at, at + wait, latest)
+        if left:
+            log.warning("%d instances were on their way when dicomsync stopped: the archive is asked", left)
+        return left
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is on its way."""
+        return not self._busy and not self._probing
+
+    @property
+    def failed_to_reach(self) -> bool:
+        """Whether the archive was asked, short retries and all, and has not answered well even once."""
+        return not self.answered and self.circuit.failures > 0
+
+    @property
+    def free(self) -> int:
+        """How many more requests may go now."""
+        return self._pace.transfers - len(self._busy)
+
+    def plan(self, now: Moment) -> list[Work]:
+        """Say which requests go now; what they are about is recorded before they do."""
+        if not self._pace.sends:
+            return []
+        if not self.circuit.closed:
+            return self._plan_probe(now)
+        works = self._plan_questions(now, (self.free + 1) // 2)
+        return works + self._plan_batches(now, self.free)
+
+    # the archive as a whole
+
+    def _plan_probe(self, now: Moment) -> list[Work]:
+        if self._probing or now.mono < self.circuit.probe_at:
+            return []
+        self._probing = True
+        return [Work(jobs.probe, (self._archive,), self._probed)]
+
+    def _probed(self, probed: jobs.Probed, now: Moment) -> None:
+        self._probing = False
+        self._learn(probed.signal, now, probe=True)
+        self.hint = probed.hint
+        if probed.signal.trouble is Trouble.NONE:
+            if not self.answered:
+                log.info("the archive answers: %s", probed.kind)
+            self.answered = True
+            self.says = probed.says
+            self._archive = replace(self._archive, kind=probed.kind)
+            self._ledger.set_fact("archive_kind", probed.kind)
+
+    def _learn(self, signal: Signal, now: Moment, *, probe: bool = False) -> None:
+        """Take what an answer, or none, says of the archive as a whole."""
+        before = self.circuit
+        self.circuit = before.after(signal, now.mono, self._luck.random(), probe=probe)
+        if before.closed and not self.circuit.closed:
+            wait = self.circuit.probe_at - now.mono
+            log.warning("the archive is left alone for %.1f s: %s", wait, self.circuit.words)
+        elif not before.closed and self.circuit.closed and self.answered:
+            log.info("the archive answers again")
+
+    # storing
+
+    def _plan_batches(self, now: Moment, free: int) -> list[Work]:
+        works: list[Work] = []
+        if free <= 0:
+            return works
+        at = self._pace.at(now)
+        for study in self._ledger.due_studies(at):
+            if len(works) >= free:
+                break
+            if study.study_instance_uid in self._busy:
+                continue
+            candidates = self._with_files(study, now)
+            batch = batching.choose(candidates, self._pace.caps, self._limit.at(now.wall))
+            if batch:
+                works.append(self._send(study, batch, now))
+        return works
+
+    def _with_files(self, study: DueStudy, now: Moment) -> list[Due]:
+        """Give the study's due instances that a file can supply; the others wait, or are missed."""
+        at = self._pace.at(now)
+        ready = []
+        for due in self._ledger.pending_of(study, at, self._pace.caps.max_instances):
+            if due.source is not None:
+                ready.append(due)
+            elif not self._fileless(due.instance_id, now):
+                wait = Transition(due.instance_id, InstanceState.PENDING, "changed", together=due.together)
+                self._ledger.move([wait], now.wall, [at + self._pace.confirm_wait_seconds])
+        return ready
+
+    def _send(self, study: DueStudy, batch: tuple[Due, ...], now: Moment) -> Work:
+        batch_id = self._ledger.open_batch(study.study_id, batch, now.wall)
+        self._busy.add(study.study_instance_uid)
+        self.requests += 1
+        where = handle("study", study.study_id)
+        log.debug("%s of %s: %d instances go", handle("batch", batch_id), where, len(batch))
+        return Work(jobs.store, (self._archive, batch), partial(self._sent, batch_id, study, batch))
+
+    def _sent(
+        self, batch_id: int, study: DueStudy, batch: Sequence[Due], came: jobs.Stored, now: Moment
+    ) -> None:
+        """Record what came of one batch: every instance of it, exactly once."""
+        self._busy.discard(study.study_instance_uid)
+        wait = self._pace.confirm_wait_seconds
+        sent = [due for due in batch if due.instance_id in came.sent]
+        verdict = _verdict(sent, came, wait)
+        digests = dict(came.digests)
+        changes = [replace(one, sha256=digests.get(one.instance_id)) for one in verdict.transitions]
+        for due in batch:
+            if due.instance_id in came.there:
+                changes.append(rules.unconfirmed(due, "already-there", wait))
+            elif due.instance_id not in came.sent:
+                reason = "changed" if came.signal is None else _held_back(came.signal)
+                changes.append(
+                    Transition(due.instance_id, InstanceState.PENDING, reason, together=due.together)
+                )
+        self._become(batch, changes, now)
+        for lost in came.lost:
+            self._lost(lost.file_id, lost.now, now)
+        if came.signal is not None:
+            self._learn(came.signal, now)
+        elif came.answer is not None or (came.silence is not None and came.silence.why != "local"):
+            self._learn(verdict.signal, now)
+        if verdict.too_large:
+            self._halve(sum(due.size_bytes for due in sent), now)
+        status = came.answer.status if came.answer else None
+        self._ledger.close_batch(batch_id, now.wall, status, _outcome(changes))
+        level = logging.INFO if all(_ordinary(change) for change in changes) else logging.WARNING
+        where = handle("study", study.study_id)
+        log.log(level, "%s of %s: %s", handle("batch", batch_id), where, _outcome(changes))
+
+    def _halve(self, size_bytes: int, now: Moment) -> None:
+        self._limit = self._limit.refused(size_bytes, now.wall)
+        self._ledger.set_fact("request_limit", f"{self._limit.most_bytes}@{self._limit.learnt_at}")
+        log.warning(
+            "a request of %d bytes was too large (413): at most %d from now on",
+            size_bytes,
+            self._limit.most_bytes,
+        )
+
+    # asking
+
+    def _plan_questions(self, now: Moment, free: int) -> list[Work]:
+        works: list[Work] = []
+        due = self._ledger.unconfirmed(self._pace.at(now), 4 * ASKED_AT_ONCE)
+        due.sort(key=_study)
+        for study, group in groupby(due, _study):
+            if len(works) >= free:
+                break
+            if study not in self._busy:
+                batch = tuple(_some(group))
+                self._busy.add(study)
+                works.append(Work(jobs.ask, (self._archive, batch), partial(self._asked, study, batch)))
+        return works
+
+    def _asked(self, study: str, batch: Sequence[Due], asked: jobs.Asked, now: Moment) -> None:
+        self._busy.discard(study)
+        wait = self._pace.confirm_wait_seconds
+        by_id = {due.instance_id: due for due in batch}
+        changes = [
+            rules.after_look(by_id[one.instance_id], one.finding, one.sha256, wait) for one in asked.found
+        ]
+        self._become(batch, changes, now)
+        self._learn(asked.signal, now, probe=True)
+        for change in changes:
+            if change.state is not InstanceState.UNCONFIRMED:
+                self._ledger.remember("instance", change.instance_id, "asked", change.reason, now.wall)
+        log.info("asked about %d instances: %s", len(batch), _outcome(changes))
+
+    # both
+
+    def _become(self, batch: Iterable[Due], changes: Sequence[Transition], now: Moment) -> None:
+        """Record the changes, with when each instance is due again."""
+        at = self._pace.at(now)
+        by_id = {due.instance_id: due for due in batch}
+        moments = []
+        for change in changes:
+            due = by_id[change.instance_id]
+            wait = change.wait_seconds
+            if wait is None:
+                wait = backoff_seconds(due.attempts, self._luck.random())
+            moments.append(at + wait)
+            if change.state not in DUE:
+                self.settled += 1
+                self.settled_bytes += due.size_bytes
+                if change.state is InstanceState.STORED:
+                    self.stored += 1
+                    self.stored_bytes += due.size_bytes
+                self.last_settled = now.mono
+        self._ledger.move(changes, now.wall, moments)
+
+
+def _verdict(sent: Sequence[Due], came: jobs.Stored, confirm_wait: float) -> rules.Verdict:
+    if came.answer is not None:
+        return rules.after_answer(sent, came.answer, confirm_wait)
+    if came.silence is not None:
+        silence = came.silence
+        return rules.after_no_answer(sent, silence.why, silence.sent_bytes, silence.total_bytes, confirm_wait)
+    return rules.Verdict(())
+
+
+def _held_back(signal: Signal) -> str:
+    """Why an instance that could have gone did not."""
+    return {Trouble.AUTH: "no-access", Trouble.SETUP: "setup", Trouble.BUSY: "busy"}.get(
+        signal.trouble, "no-answer"
+    )
+
+
+def _ordinary(change: Transition) -> bool:
+    """Whether an outcome is nothing to look up from one's work for."""
+    return change.state is InstanceState.STORED or change.reason in ("already-there", "duplicate", "split")
+
+
+def _study(due: Due) -> str:
+    return due.study_instance_uid
+
+
+def _some(group: Iterable[Due]) -> Iterable[Due]:
+    """Take as many as one job should ask about: comparing reads every byte back."""
+    size_bytes = 0
+    for count, due in enumerate(group):
+        if count and (count >= ASKED_AT_ONCE or size_bytes + due.size_bytes > ASKED_BYTES):
+            return
+        size_bytes += due.size_bytes
+        yield due
+
+
+def _outcome(changes: Sequence[Transition]) -> str:
+    """Say what became of a batch, in counts: "48 stored, 2 unconfirmed (silent)"."""
+    counts: dict[str, int] = {}
+    for change in changes:
+        words = f"{change.state} ({change.reason})" if change.reason else str(change.state)
+        counts[words] = counts.get(words, 0) + 1
+    return ", ".join(f"{n} {words}" for words, n in counts.items()) or "nothing"

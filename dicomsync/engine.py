@@ -1,0 +1,181 @@
+"""The one loop that joins the rooms: it alone changes state, and it waits on the ledger alone.
+
+One turn is one transaction: what the hands brought back is recorded, what is due is planned, and only
+after the commit is it handed out. So an intent is always in the ledger before its effect, and if the
+ledger cannot commit, nothing goes on the wire.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+from dicomsync import batching, dicomweb
+from dicomsync.delivery import Delivery
+from dicomsync.intake import Intake
+from dicomsync.ledger import Ledger
+from dicomsync.model import DUE, Folder, InstanceState, Moment
+from dicomsync.work import Pace, Work
+
+RESULTS_A_TURN = 16
+LONGEST_WAIT_SECONDS = 1.0
+SHORTEST_WAIT_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is; totals grow while `scanning`. Bytes are of instances, settled or known."""
+
+    scanning: bool
+    studies: int
+    studies_total: int
+    instances: int
+    instances_total: int
+    size_bytes: int
+    size_bytes_total: int
+    asked: int  # instances the archive is, or will be, asked about
+    circuit: str  # what is wrong with the archive, or ""
+
+
+class Engine:
+    """Everything from folder to archive, one `turn` at a time.
+
+    `hands` runs the jobs: threads in life, the same thread in tests. It must offer at least
+    `workers_for` workers, so that no job waits for one of another kind.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        folders: Sequence[Folder],
+        archive: dicomweb.Archive,
+        pace: Pace,
+        hands: Executor,
+        luck: random.Random | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._pace = pace
+        self._hands = hands
+        self._inbox: queue.SimpleQueue[tuple[Work, Future[object]]] = queue.SimpleQueue()
+        self._waiting: list[tuple[Work, Future[object]]] = []
+        self._out = 0
+        self._stopping = False
+        self.intake = Intake(ledger, folders, pace)
+        self.delivery = Delivery(
+            ledger,
+            archive,
+            pace,
+            luck or random.Random(),  # noqa: S311 - jitter, not a secret
+            lost=self.intake.lost,
+            fileless=self.intake.enrolment.give_up_if_fileless,
+        )
+        self._studies_before = 0
+        self._due_before = (0, 0, 0)
+
+    @staticmethod
+    def workers_for(folders: int, transfers: int) -> int:
+        """Say how many workers the hands need: scanners, one header reader, looks, requests."""
+        return folders + transfers + 4
+
+    def begin(self, now: Moment) -> None:
+        """Take over what an earlier process left, and begin a pass over every folder."""
+        with self._ledger.transaction():
+            self.delivery.begin(now)
+            self._reschedule()
+            self._studies_before = self._ledger.studies()
+            self._due_before = self._ledger.waiting()
+            self.intake.begin()
+
+    def turn(self, now: Moment) -> bool:
+        """One turn: record what finished, plan what is due, hand it out. True if there was anything."""
+        while len(self._waiting) < RESULTS_A_TURN and not self._inbox.empty():
+            self._waiting.append(self._inbox.get_nowait())
+        with self._ledger.transaction():
+            for work, future in self._waiting:
+                work.record(future.result(), now)
+            works = [] if self._stopping else [*self.intake.plan(now), *self.delivery.plan(now)]
+            self._reschedule()
+        busy = bool(self._waiting or works)
+        self._out += len(works) - sum(work is not _NOTHING for work, _ in self._waiting)
+        self._waiting = []
+        for work in works:
+            self._start(work)
+        return busy
+
+    def wait(self, now: Moment) -> None:
+        """Wait until a result is there or the next thing is due, a second at most."""
+        try:
+            self._waiting.append(self._inbox.get(timeout=self._pause_seconds(now)))
+        except queue.Empty:
+            return
+
+    def stop(self) -> None:
+        """Start nothing more; what is on its way is still recorded by further turns."""
+        self._stopping = True
+
+    def wake(self) -> None:
+        """End a `wait` early; may be called from a signal handler or another thread."""
+        future: Future[object] = Future()
+        future.set_result(None)
+        self._inbox.put((_NOTHING, future))
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything found has been taken in and nothing is on its way."""
+        return self.intake.idle and self.delivery.idle and self._out <= 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left that a machine can do."""
+        return self.idle and not (self._pace.sends and self._ledger.count(*DUE))
+
+    def progress(self) -> Progress:
+        """Say how far this run is."""
+        studies, instances, size_bytes = self._due_before
+        taken, delivery = self.intake.enrolment, self.delivery
+        total = studies + self._ledger.studies() - self._studies_before
+        return Progress(
+            self.intake.scanning,
+            max(0, total - self._ledger.due_study_count()),
+            total,
+            delivery.settled,
+            instances + taken.enrolled,
+            delivery.settled_bytes,
+            size_bytes + taken.enrolled_bytes,
+            self._ledger.count(InstanceState.UNCONFIRMED),
+            delivery.circuit.words,
+        )
+
+    def _start(self, work: Work) -> None:
+        future: Future[object] = self._hands.submit(work.function, *work.arguments)
+        future.add_done_callback(lambda done: self._inbox.put((work, done)))
+
+    def _reschedule(self) -> None:
+        for study, quiet_at in self._ledger.touched_studies():
+            due_at = batching.due_at(
+                study.first_at, quiet_at, study.pending, study.pending_bytes, self._pace.caps
+            )
+            self._ledger.schedule(study.study_id, study.first_at, due_at)
+
+    def _pause_seconds(self, now: Moment) -> float:
+        moments = [now.mono + LONGEST_WAIT_SECONDS]
+        look = self.intake.next_look()
+        if look is not None:
+            moments.append(look)
+        if self._pace.sends and not self.delivery.circuit.closed:
+            moments.append(self.delivery.circuit.probe_at)
+        elif self._pace.sends and self.delivery.free:
+            due = self._ledger.next_due()
+            if due is not None:
+                moments.append(now.mono + due - self._pace.at(now))
+        return max(SHORTEST_WAIT_SECONDS, min(moments) - now.mono)
+
+
+def _nothing(_result: object, _now: Moment) -> None:
+    """Record nothing: only the loop was to wake."""
+
+
+_NOTHING = Work(_nothing, (), _nothing)

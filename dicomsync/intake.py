@@ -1,0 +1,352 @@
+"""The finding half of the engine: what is in the folders, is it finished, whole, and new?
+
+Everything here runs in the engine's loop and waits on the ledger alone. What reads a disk is handed
+out as `Work` and comes back to a method of this room, inside the turn's transaction.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import logging
+import os
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+
+from dicomsync import jobs, scan, settle
+from dicomsync.enrolment import Candidate, Enrolment
+from dicomsync.handles import handle
+from dicomsync.ledger import FileRow, Ledger, Scan
+from dicomsync.model import Changed, FileState, Folder, Header, Moment, StatKey, Unfit, Whole
+from dicomsync.work import Pace, Work
+
+log = logging.getLogger("dicomsync.intake")
+
+QUEUED_FILES = 4_000  # no further step of a scan while more than this wait for their header
+HEADERS_A_JOB = 64
+HEADER_JOBS = 2  # one is read while the loop records the other; Python reads no faster on more threads
+LOOKS_A_JOB = 500
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One pass over one folder, and where it stands."""
+
+    folder: Folder
+    number: Scan
+    position: scan.Position
+    passed: scan.Passed = field(default_factory=scan.Passed)
+    files: int = 0
+    problems: int = 0
+    lost: bool = False  # the folder itself could not be read
+    busy: bool = False
+    swept: tuple[int, bytes] = (0, b"")  # the directory, and the name in it, that the sweep has reached
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _DirectoryRead:
+    """All files of a directory have been handed on: its studies need not wait for more."""
+
+    directory_id: int
+
+
+class Intake:
+    """Scans, looks and headers of the folders; whole files go to the enrolment."""
+
+    def __init__(self, ledger: Ledger, folders: Sequence[Folder], pace: Pace) -> None:
+        self._ledger = ledger
+        self._folders = folders
+        self._pace = pace
+        self._passes: list[_Pass] = []
+        self._queue: deque[Candidate | _DirectoryRead] = deque()
+        self._looks: dict[int, tuple[settle.Look, Candidate]] = {}  # by file
+        self._agenda: list[tuple[float, int]] = []  # (monotonic moment, file): when to look again
+        self._absent: deque[tuple[bytes, list[FileRow]]] = deque()  # known, but not listed any more
+        self._out = 0  # jobs handed out and not back
+        self._headers_out = 0
+        self.enrolment = Enrolment(ledger, pace)
+
+    # what the engine asks
+
+    def begin(self) -> None:
+        """Begin a pass over every folder."""
+        for folder in self._folders:
+            self._passes.append(_Pass(folder, self._ledger.begin_scan(folder.path), scan.start(folder)))
+
+    @property
+    def scanning(self) -> bool:
+        """Whether a pass is under way."""
+        return any(not one.over for one in self._passes)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every folder was read to its end and no file waits for a look or for its header."""
+        waits = self._queue or self._looks or self._absent or self._out or self.enrolment.comparing
+        return not (self.scanning or waits)
+
+    @property
+    def problems(self) -> int:
+        """How many directories could not be read."""
+        return sum(one.problems for one in self._passes)
+
+    @property
+    def passed(self) -> scan.Passed:
+        """What was passed over."""
+        total = scan.Passed()
+        for one in self._passes:
+            total = total.plus(one.passed)
+        return total
+
+    def next_look(self) -> float | None:
+        """Say at which monotonic moment the next file is to be looked at again."""
+        return self._agenda[0][0] if self._agenda else None
+
+    def plan(self, now: Moment) -> list[Work]:
+        """Say what is to be read next."""
+        works = [
+            *self._plan_scans(now),
+            *self._plan_absent(),
+            *self._plan_looks(now),
+            *self._plan_headers(now),
+            *self._plan_comparison(),
+        ]
+        self._out += len(works)
+        return works
+
+    # scanning
+
+    def _plan_scans(self, now: Moment) -> list[Work]:
+        works = []
+        for one in self._passes:
+            if one.busy or one.over or len(self._queue) > QUEUED_FILES:
+                continue
+            if one.position.todo:
+                works.append(Work(scan.step, (one.folder, one.position), partial(self._stepped, one)))
+            else:
+                works += self._sweep(one, now)
+            one.busy = not one.over
+        return works
+
+    def _stepped(self, one: _Pass, step: scan.Step, now: Moment) -> None:
+        """Merge what a step of a scan read with what the ledger knows."""
+        self._out -= 1
+        one.busy = False
+        one.position = step.position
+        for listing in step.listings:
+            one.passed = one.passed.plus(listing.passed)
+            one.files += len(listing.entries)
+            directory_id = self._ledger.directory(listing.directory, one.number)
+            if listing.problem:
+                self._unreadable(one, directory_id, listing, now)
+            else:
+                self._merge(one, directory_id, listing, now)
+
+    def _unreadable(self, one: _Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
+        one.problems += 1
+        one.lost = one.lost or listing.directory == one.folder.path
+        self._ledger.remember("directory", directory_id, "unreadable", listing.problem, now.wall)
+        where = handle("directory", directory_id)
+        log.warning("%s cannot be read (%s); what is in it waits", where, listing.problem)
+
+    def _merge(self, one: _Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
+        rows = self._ledger.files_between(directory_id, listing.after, listing.upto)
+        for entry in listing.entries:
+            row = rows.pop(entry.name, None)
+            if row is not None and row.key == entry.key and self._unchanged(row, now):
+                continue
+            path = os.path.join(listing.directory, entry.name)
+            candidate = Candidate(directory_id, path, entry.key, one.folder.settle_seconds)
+            if row is not None:
+                candidate = replace(candidate, file_id=row.file_id, own=row.instance_id)
+            if candidate.file_id not in self.enrolment.comparing:
+                self._seen(candidate, now)
+        if listing.proves_absence:
+            missing = [row for row in rows.values() if row.state not in (FileState.GONE, FileState.MISSED)]
+            if missing:
+                self._absent.append((listing.directory, missing))
+        if listing.upto is None:
+            self._queue.append(_DirectoryRead(directory_id))
+
+    def _unchanged(self, row: FileRow, now: Moment) -> bool:
+        """Say whether a file with the same key as before needs no further look."""
+        if row.state in (FileState.GONE, FileState.MISSED):
+            if row.instance_id is None:
+                return False
+            self.enrolment.back(row.file_id, row.instance_id, now)  # the very same, as from a lost disk
+            return True
+        if row.state is FileState.SETTLING:
+            return row.file_id in self._looks
+        return row.state is not FileState.HELD or row.reason != "unreadable"
+
+    # leaving
+
+    def _sweep(self, one: _Pass, now: Moment) -> list[Work]:
+        """After a pass, look at what is known in directories that it did not come by: is it gone?"""
+        found = [] if one.lost else self._ledger.unread_files(one.number, one.swept, LOOKS_A_JOB)
+        if found:
+            last_directory, _, last = found[-1]
+            one.swept = (last_directory, last.name)
+            paths = tuple(os.path.join(path, row.name) for _, path, row in found)
+            rows = [row for _, _, row in found]
+            return [Work(scan.look, (paths,), partial(self._looked_for, rows, one))]
+        one.over = True
+        report = asdict(one.passed) | {"files": one.files, "problems": one.problems}
+        self._ledger.end_scan(one.number, now.wall, json.dumps(report))
+        return []
+
+    def _plan_absent(self) -> list[Work]:
+        works: list[Work] = []
+        while self._absent and len(works) < HEADER_JOBS:
+            directory, rows = self._absent.popleft()
+            if len(rows) > LOOKS_A_JOB:
+                self._absent.appendleft((directory, rows[LOOKS_A_JOB:]))
+            paths = tuple(os.path.join(directory, row.name) for row in rows[:LOOKS_A_JOB])
+            works.append(Work(scan.look, (paths,), partial(self._looked_for, rows[:LOOKS_A_JOB], None)))
+        return works
+
+    def _looked_for(
+        self, rows: Sequence[FileRow], one: _Pass | None, found: Sequence[scan.Sight], now: Moment
+    ) -> None:
+        """Record which of these files are proved gone; what is there is the next pass's to find."""
+        self._out -= 1
+        if one is not None:
+            one.busy = False
+        for row, sight in zip(rows, found, strict=True):
+            if sight is None:
+                self._looks.pop(row.file_id, None)
+                self.enrolment.leave(row.file_id, now)
+
+    # settling
+
+    def _seen(self, candidate: Candidate, now: Moment) -> None:
+        """Take a new or changed file: to be read now, or looked at again."""
+        earlier = self._looks.pop(candidate.file_id, None) if candidate.file_id is not None else None
+        wait = settle.wait_seconds(
+            candidate.key,
+            now,
+            earlier[0] if earlier else None,
+            settle_seconds=candidate.settle_seconds,
+            old_seconds=self._pace.old_seconds(candidate.settle_seconds),
+        )
+        if wait <= 0:
+            self._queue.append(candidate)
+        else:
+            self.look_again(candidate, now, wait, "fresh", earlier[0] if earlier else None)
+
+    def look_again(
+        self, candidate: Candidate, now: Moment, wait: float, reason: str, earlier: settle.Look | None = None
+    ) -> None:
+        """Record that a file is not to be trusted yet, and look at it again after `wait` seconds."""
+        file_id = self.enrolment.put(candidate, FileState.SETTLING, reason, now, instance_id=candidate.own)
+        same = earlier is not None and earlier.key == candidate.key
+        look = earlier if earlier and same else settle.Look(candidate.key, now.mono)
+        self._looks[file_id] = (look, replace(candidate, file_id=file_id))
+        heapq.heappush(self._agenda, (now.mono + wait, file_id))
+
+    def _plan_looks(self, now: Moment) -> list[Work]:
+        due: list[Candidate] = []
+        while self._agenda and self._agenda[0][0] <= now.mono and len(due) < LOOKS_A_JOB:
+            _, file_id = heapq.heappop(self._agenda)
+            if file_id in self._looks:
+                due.append(self._looks[file_id][1])
+        if not due:
+            return []
+        paths = tuple(candidate.path for candidate in due)
+        return [Work(scan.look, (paths,), partial(self._looked, due))]
+
+    def _looked(self, candidates: Sequence[Candidate], found: Sequence[scan.Sight], now: Moment) -> None:
+        self._out -= 1
+        for candidate, sight in zip(candidates, found, strict=True):
+            if candidate.file_id in self._looks:
+                self.sighted(candidate, sight, now)
+
+    def sighted(self, candidate: Candidate, sight: scan.Sight, now: Moment) -> None:
+        """Take what one look at a single file saw: its key, that it is gone, or what was in the way."""
+        if isinstance(sight, StatKey):
+            self._seen(replace(candidate, key=sight), now)
+            return
+        if candidate.file_id is not None:
+            self._looks.pop(candidate.file_id, None)
+        if sight is None:
+            self.enrolment.vanished(candidate, now)
+        else:
+            self.enrolment.unfit(candidate, Unfit(None, FileState.HELD, "unreadable", sight), now)
+
+    def lost(self, file_id: int, sight: scan.Sight, now: Moment) -> None:
+        """Take what was seen of a file that could not supply its instance when it was to be sent."""
+        found = self._ledger.file(file_id)
+        if found is None:
+            return
+        directory_id, path, row = found
+        settle_seconds = max((f.settle_seconds for f in self._folders), default=5.0)
+        candidate = Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id)
+        self.sighted(candidate, sight, now)
+
+    # headers
+
+    def _plan_headers(self, now: Moment) -> list[Work]:
+        works: list[Work] = []
+        while self._queue and self._headers_out < HEADER_JOBS:
+            files: list[Candidate] = []
+            read: list[int] = []
+            while self._queue and len(files) < HEADERS_A_JOB:
+                item = self._queue.popleft()
+                if isinstance(item, _DirectoryRead):
+                    read.append(item.directory_id)
+                else:
+                    files.append(item)
+            if not files:
+                self._quieten(read, now)
+                continue
+            self._headers_out += 1
+            wanted = tuple((one.path, one.key) for one in files)
+            works.append(Work(jobs.read_headers, (wanted,), partial(self._read, files, read)))
+        return works
+
+    def _read(
+        self, files: Sequence[Candidate], read: Sequence[int], headers: Sequence[Header], now: Moment
+    ) -> None:
+        self._out -= 1
+        self._headers_out -= 1
+        for candidate, found in zip(files, headers, strict=True):
+            match found:
+                case Whole():
+                    self._whole(candidate, found, None, now)
+                case Unfit():
+                    self.enrolment.unfit(candidate, found, now)
+                case Changed(key):
+                    self.sighted(candidate, key, now)
+        self._quieten(read, now)
+
+    def _quieten(self, directories: Sequence[int], now: Moment) -> None:
+        if self._pace.once:
+            for directory_id in directories:
+                self._ledger.quieten(directory_id, self._pace.at(now))
+
+    def _whole(self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment) -> None:
+        if not self.enrolment.enrol(candidate, whole, sha256, now):
+            wait = self._pace.confirm_wait_seconds
+            self.look_again(replace(candidate, key=whole.key), now, wait, "comparing")
+
+    # comparing
+
+    def _plan_comparison(self) -> list[Work]:
+        comparison = self.enrolment.next_comparison()
+        if comparison is None:
+            return []
+        return [Work(jobs.digest, (comparison.files,), partial(self._compared, comparison.of))]
+
+    def _compared(self, file_id: int, digests: Sequence[jobs.Digest], now: Moment) -> None:
+        """Take the hashes of a file and of the one it has its UID in common with."""
+        self._out -= 1
+        candidate, whole = self.enrolment.compared(file_id, digests)
+        ours, *others = digests
+        if isinstance(ours, bytes) and all(isinstance(other, bytes) for other in others):
+            self._whole(candidate, whole, ours, now)
+        elif isinstance(ours, bytes):  # the other file is on the move: its own look will settle it
+            self.look_again(candidate, now, candidate.settle_seconds, "comparing")
+        else:
+            self.sighted(candidate, ours.key if isinstance(ours, Changed) else ours, now)

@@ -1,0 +1,330 @@
+"""What the hands do: plain functions from picklable values to values, run by an executor.
+
+Whatever can wait on a disk, a share or the archive is here. A job decides nothing: it says what it
+saw, and `rules` and the engine say what that means. None of them raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dicomsync import dicomweb, header
+from dicomsync.errors import ArchiveProblem, BadAnswer, DicomsyncError, NoAnswer, NotThere, Refused
+from dicomsync.model import Changed, Due, Header, Source, StatKey
+from dicomsync.pacing import Signal, Trouble
+from dicomsync.rules import Answer, Finding, signal_for
+from dicomsync.scan import Sight, look
+
+CHUNK_BYTES = 1024 * 1024
+
+Digest = bytes | Changed | str
+"""A SHA-256, or that the file is another one now, or what was in the way, in the system's words."""
+
+
+def read_headers(files: tuple[tuple[bytes, StatKey], ...]) -> tuple[Header, ...]:
+    """Read the headers of these files, each as it was when it was looked at."""
+    return tuple(header.read(path, key) for path, key in files)
+
+
+def digest(files: tuple[tuple[bytes, StatKey], ...]) -> tuple[Digest, ...]:
+    """Take the SHA-256 of each whole file."""
+    return tuple(_digest(path, key) for path, key in files)
+
+
+def _digest(path: bytes, key: StatKey) -> Digest:
+    running = hashlib.sha256()
+    try:
+        for chunk in _chunks(path, key):
+            running.update(chunk)
+    except FileChanged as change:
+        return Changed(change.key)
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return running.digest()
+
+
+class FileChanged(Exception):
+    """The file is not the one that was proved whole: `key` is what it is now, None if it is gone."""
+
+    def __init__(self, key: StatKey | None) -> None:
+        super().__init__()
+        self.key = key
+
+
+def _chunks(path: bytes, key: StatKey) -> Iterator[bytes]:
+    """Read a file that must be, and stay until its last byte is read, the one with this key."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileChanged(None) from None
+    try:
+        _same(descriptor, key)
+        left = key.size_bytes
+        while left > 0:
+            chunk = os.read(descriptor, min(left, CHUNK_BYTES))
+            if not chunk:
+                break
+            left -= len(chunk)
+            yield chunk
+        _same(descriptor, key)
+    finally:
+        os.close(descriptor)
+
+
+def _same(descriptor: int, key: StatKey) -> None:
+    now = StatKey.of(os.fstat(descriptor))
+    if now != key:
+        raise FileChanged(now)
+
+
+@dataclass(slots=True)
+class FilePart:
+    """One part of a store request: a file's very bytes, hashed as they go out."""
+
+    due: Due
+    source: Source
+    sha256: bytes | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The part's length."""
+        return self.source.key.size_bytes
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read the file afresh; a second pass never gets a spent generator."""
+        running = hashlib.sha256()
+        self.sha256 = None
+        try:
+            for chunk in _chunks(self.source.path, self.source.key):
+                running.update(chunk)
+                yield chunk
+        except FileChanged as change:
+            raise PartChanged(self.due.instance_id, self.source.file_id, change.key) from None
+        except OSError as error:
+            words = os.strerror(error.errno or 0)
+            raise PartChanged(self.due.instance_id, self.source.file_id, words) from None
+        self.sha256 = running.digest()
+
+
+class PartChanged(Exception):
+    """A file of a batch cannot supply its instance: `now` is its key, None (gone) or what is in the way."""
+
+    def __init__(self, instance_id: int, file_id: int, now: Sight) -> None:
+        super().__init__()
+        self.lost = Lost(instance_id, file_id, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A file that could not supply its instance, and what was seen of it."""
+
+    instance_id: int
+    file_id: int
+    now: Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A request that got no answer."""
+
+    why: str
+    sent_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What came of one batch. What is in `there` and `lost` was not sent; `sent` was, or in part.
+
+    Just one of `answer` (to the store), `silence` (none to the store) and `signal` (the archive could
+    not even be asked what it has; nothing was sent) says how it went; none of them if nothing was left
+    to send.
+    """
+
+    there: frozenset[int] = frozenset()
+    lost: tuple[Lost, ...] = ()
+    sent: tuple[int, ...] = ()
+    digests: tuple[tuple[int, bytes], ...] = ()
+    answer: Answer | None = None
+    silence: Silence | None = None
+    signal: Signal | None = None
+
+
+def store(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Stored:
+    """Store one study's batch in one request; where the archive hides duplicates, search first.
+
+    Only files that are still the ones proved whole are sent. Searching first costs one request and
+    keeps an archive that says "stored" while it keeps other content from being believed.
+    """
+    ready, lost = _unchanged(batch)
+    if not ready:
+        return Stored(lost=lost)
+    try:
+        client = dicomweb.client_for(archive)
+        kind = dicomweb.KINDS[archive.kind]
+        there = _there(client, ready) if kind.hides_duplicates else frozenset()
+    except DicomsyncError as error:
+        return Stored(lost=lost, signal=signal_of(error))
+    parts = [FilePart(due, due.source) for due in ready if due.instance_id not in there and due.source]
+    if not parts:
+        return Stored(there=there, lost=lost)
+    study = parts[0].due.study_instance_uid if kind.store_by_study_url else None
+    answer: Answer | None = None
+    silence: Silence | None = None
+    try:
+        got = client.store(parts, study)
+        answer = Answer(
+            got.status, got.response, got.complete, got.sent_bytes, got.retry_after_seconds, got.excerpt
+        )
+    except NoAnswer as error:
+        silence = Silence(error.why, error.sent_bytes, error.total_bytes)
+    except PartChanged as change:
+        lost = (*lost, change.lost)
+        total = sum(part.size_bytes for part in parts)
+        silence = Silence("local", total, total)  # some of it may have arrived: it is asked about
+    except ArchiveProblem as error:
+        return Stored(there=there, lost=lost, signal=signal_of(error))
+    return Stored(
+        there=there,
+        lost=lost,
+        sent=tuple(part.due.instance_id for part in parts),
+        digests=tuple((part.due.instance_id, part.sha256) for part in parts if part.sha256),
+        answer=answer,
+        silence=silence,
+    )
+
+
+def _unchanged(batch: tuple[Due, ...]) -> tuple[list[Due], tuple[Lost, ...]]:
+    """Leave out what is not on disk as it was when it was proved whole."""
+    ready, lost = [], []
+    for due in batch:
+        if due.source is None:
+            continue
+        now = look((due.source.path,))[0]
+        if now == due.source.key:
+            ready.append(due)
+        else:
+            lost.append(Lost(due.instance_id, due.source.file_id, now))
+    return ready, tuple(lost)
+
+
+def _there(client: dicomweb.Client, batch: list[Due]) -> frozenset[int]:
+    wanted = {due.sop_instance_uid: due.series_instance_uid for due in batch}
+    there = client.present(batch[0].study_instance_uid, wanted)
+    return frozenset(due.instance_id for due in batch if due.sop_instance_uid in there)
+
+
+def signal_of(error: DicomsyncError) -> Signal:
+    """Say what an error that stopped a request tells of the archive, in words fit for a log."""
+    match error:
+        case NoAnswer(why="unreachable"):
+            return Signal(Trouble.UNREACHABLE, "no connection")
+        case NoAnswer(why=why):
+            return Signal(
+                Trouble.FAILING, "no answer in time" if why == "timeout" else "the connection broke"
+            )
+        case Refused(status=status, retry_after_seconds=after):
+            signal = signal_for(status, after)
+            return signal if signal.trouble is not Trouble.NONE else Signal(Trouble.SETUP, f"status {status}")
+        case BadAnswer():
+            return Signal(Trouble.FAILING, "its answer is not DICOMweb: a proxy's page?")
+    return Signal(Trouble.AUTH, "the credential cannot be read")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What asking about one instance found; `sha256` is of our own file, where it was read for this."""
+
+    instance_id: int
+    finding: Finding
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking about a batch."""
+
+    found: tuple[Found, ...]
+    signal: Signal = field(default_factory=Signal)
+
+
+def ask(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Asked:
+    """Find out which instances of one study the archive has, and whether they are the same as ours."""
+    try:
+        client = dicomweb.client_for(archive)
+        there = _there(client, list(batch))
+    except DicomsyncError as error:
+        return Asked(tuple(Found(due.instance_id, Finding.FAILED) for due in batch), signal_of(error))
+    found = []
+    signal = Signal()
+    for due in batch:
+        if due.instance_id not in there:
+            found.append(Found(due.instance_id, Finding.ABSENT))
+        elif signal.trouble is not Trouble.NONE:  # do not go on asking an archive that just broke off
+            found.append(Found(due.instance_id, Finding.FAILED))
+        else:
+            one, signal = _compare(client, dicomweb.KINDS[archive.kind], due)
+            found.append(one)
+    return Asked(tuple(found), signal)
+
+
+def _compare(client: dicomweb.Client, kind: dicomweb.Kind, due: Due) -> tuple[Found, Signal]:
+    """Compare the archive's copy with ours from byte 128 on (some archives zero the preamble).
+
+    Our SHA-256 is of the whole file, so the archive's copy is hashed with our preamble in front.
+    """
+    ours = due.sha256
+    if ours is None and due.source is not None:
+        taken = _digest(due.source.path, due.source.key)
+        ours = taken if isinstance(taken, bytes) else None
+    if ours is None:
+        return Found(due.instance_id, Finding.INCOMPARABLE), Signal()
+    try:
+        theirs, size_bytes = _remote_digest(client, due)
+    except NotThere:
+        return Found(due.instance_id, Finding.ABSENT, ours), Signal()
+    except Refused as error:
+        if error.status in (400, 403, 406):  # this account, or this archive, does not give it out
+            return Found(due.instance_id, Finding.INCOMPARABLE, ours), Signal()
+        return Found(due.instance_id, Finding.FAILED, ours), signal_of(error)
+    except DicomsyncError as error:
+        return Found(due.instance_id, Finding.FAILED, ours), signal_of(error)
+    if theirs == ours and size_bytes == due.size_bytes:
+        return Found(due.instance_id, Finding.EQUAL, ours), Signal()
+    rewritten = kind.returns_sent_bytes is False
+    return Found(due.instance_id, Finding.INCOMPARABLE if rewritten else Finding.DIFFERENT, ours), Signal()
+
+
+def _remote_digest(client: dicomweb.Client, due: Due) -> tuple[bytes, int]:
+    running = hashlib.sha256(due.preamble or bytes(128))
+    size_bytes = 0
+    with client.instance(due.study_instance_uid, due.series_instance_uid, due.sop_instance_uid) as chunks:
+        for chunk in chunks:
+            if size_bytes < 128:
+                running.update(chunk[128 - size_bytes :])
+            else:
+                running.update(chunk)
+            size_bytes += len(chunk)
+    return running.digest(), size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a small harmless question to the archive found."""
+
+    kind: str = ""
+    says: str = ""
+    signal: Signal = field(default_factory=Signal)
+    hint: str = ""
+
+
+def probe(archive: dicomweb.Archive) -> Probed:
+    """Find out whether the archive answers, accepts the credential and speaks DICOMweb, and which it is."""
+    try:
+        identified = dicomweb.client_for(archive).identify()
+    except DicomsyncError as error:
+        return Probed(signal=signal_of(error), hint=error.hint)
+    return Probed(identified.kind, identified.says)

@@ -1,0 +1,153 @@
+"""How it stands: the ledger's counts and ages, for a person and for a program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dicomsync import rules, words
+from dicomsync.ledger import Outcome, Reader
+from dicomsync.model import DUE, FileState, InstanceState
+
+SCHEMA = 1
+
+MEANINGS = {
+    FileState.SETTLING: "still changing, or too fresh to trust",
+    FileState.HELD: "not whole, or not readable: needs a person",
+    FileState.IGNORED: "not DICOM, or a DICOMDIR: on purpose",
+    FileState.READY: "whole: the instances below say the rest",
+    FileState.GONE: "has left its folder",
+    FileState.MISSED: "left before it was known what it holds: needs a person",
+    InstanceState.PENDING: "due to be stored",
+    InstanceState.SENDING: "on its way",
+    InstanceState.UNCONFIRMED: "the archive is being asked whether it has it",
+    InstanceState.STORED: "in the archive",
+    InstanceState.CONFLICT: "other content under a UID that is taken: needs a person",
+    InstanceState.REJECTED: "refused by the archive: needs a person",
+    InstanceState.MISSED: "left its folder before it could be stored: needs a person",
+    InstanceState.LEAVING: "to be deleted, in its grace period",
+    InstanceState.DELETING: "being deleted",
+    InstanceState.DELETED: "deleted",
+}
+
+
+def snapshot(reader: Reader, wall: float) -> dict[str, Any]:
+    """Give the status as plain values; `schema` changes only when a key changes its meaning.
+
+    Ages are in seconds. Every state is there, also with 0.
+    """
+    counts = reader.counts()
+    oldest, answered = reader.oldest_due(), reader.last_answered()
+    known, pending = reader.studies()
+    return {
+        "schema": SCHEMA,
+        "archive": {"url": reader.fact("archive"), "kind": reader.fact("archive_kind")},
+        "oldest_pending_seconds": None if oldest is None else max(0.0, round(wall - oldest, 3)),
+        "last_answer_seconds": None if answered is None else max(0.0, round(wall - answered, 3)),
+        "studies": {"known": known, "pending": pending},
+        "counts": {state.value: n for state, n in counts.instances.items()},
+        "files": {state.value: n for state, n in counts.files.items()},
+        "folders": [
+            {
+                "path": folder["path"],
+                "last_scan_seconds": None
+                if folder["scanned_at"] is None
+                else max(0.0, round(wall - folder["scanned_at"], 3)),
+                **{key: folder.get(key, 0) for key in _COUNTED},
+            }
+            for folder in reader.folders()
+        ],
+    }
+
+
+_COUNTED = ("files", "problems", "excluded", "links", "special", "sampled", "sampled_dicom")
+
+
+def text(status: dict[str, Any]) -> str:
+    """Say a status to a person: ages first, then what needs someone, then the counts."""
+    archive = status["archive"]
+    oldest = status["oldest_pending_seconds"]
+    lines = [
+        f"Archive       {archive['url'] or '-'}" + (f" ({archive['kind']})" if archive["kind"] else ""),
+        "Oldest due    " + ("nothing is due" if oldest is None else f"{words.span(oldest)} old"),
+        f"Last answer   {_ago(status['last_answer_seconds'])}",
+        "",
+        "Instances",
+        _states([(state, status["counts"][state.value]) for state in InstanceState]),
+        "",
+        "Files",
+        _states([(state, status["files"][state.value]) for state in FileState]),
+    ]
+    if status["folders"]:
+        lines += ["", "Folders"]
+    for folder in status["folders"]:
+        lines += [_folder(folder), *(f"    {hint}" for hint in passed_over(folder))]
+    troubled = sum(status["counts"][s] for s in ("conflict", "rejected", "missed"))
+    troubled += sum(status["files"][s] for s in ("held", "missed"))
+    if troubled:
+        lines += ["", f"{words.count(troubled, 'case')} for a person: `dicomsync explain` lists them."]
+    return "\n".join(lines)
+
+
+def _ago(seconds: float | None) -> str:
+    return "none yet" if seconds is None else f"{words.span(seconds)} ago"
+
+
+def _states(counts: list[tuple[FileState | InstanceState, int]]) -> str:
+    rows = [[str(state), f"{n:,}", MEANINGS[state]] for state, n in counts if n]
+    return words.table(rows) or "  none yet"
+
+
+def _folder(folder: dict[str, Any]) -> str:
+    path = words.visible(folder["path"].encode("utf-8", "surrogateescape"))
+    when = (
+        _ago(folder["last_scan_seconds"]) if folder["last_scan_seconds"] is not None else "never to its end"
+    )
+    return f"  {path}: {words.count(folder['files'], 'file')}, read {when}"
+
+
+def passed_over(counted: dict[str, Any]) -> list[str]:
+    """Say what a scan passed over, and what to do about it."""
+    hints = []
+    if counted["problems"]:
+        noun = words.count(counted["problems"], "directory", "directories")
+        hints.append(f"{noun} could not be read: what is in there is not stored")
+    if counted["excluded"]:
+        hint = f"{words.count(counted['excluded'], 'file')} with names that are not included"
+        if counted["sampled_dicom"]:
+            hint += (
+                f"; {counted['sampled_dicom']} of {counted['sampled']} looked into are DICOM: "
+                "include them with '*'"
+            )
+        hints.append(hint)
+    if counted["links"]:
+        hints.append(f"{words.count(counted['links'], 'symbolic link')} not followed")
+    if counted["special"]:
+        hints.append(f"{words.count(counted['special'], 'entry', 'entries')} not regular files")
+    return hints
+
+
+def by_outcome(outcomes: list[Outcome] | tuple[Outcome, ...]) -> list[list[str]]:
+    """Give a table of files by where they end: state, count, and the reasons with their counts."""
+    totals: dict[str, int] = {}
+    whys: dict[str, dict[str, int]] = {}
+    for one in outcomes:
+        state = str(one.instance_state or one.file_state)
+        if one.file_state is FileState.GONE and one.instance_state is not InstanceState.MISSED:
+            state = "gone"
+        why = one.instance_reason if one.instance_state else one.file_reason
+        totals[state] = totals.get(state, 0) + one.n
+        if why and state != "gone":
+            reason = whys.setdefault(state, {})
+            reason[why] = reason.get(why, 0) + one.n
+    order = [str(s) for s in (InstanceState.STORED, *DUE)]
+    rows = []
+    for state in sorted(totals, key=lambda s: (order.index(s) if s in order else 99, s)):
+        reason = whys.get(state, {})
+        rows.append([state, f"{totals[state]:,}", ", ".join(f"{n:,} {why}" for why, n in reason.items())])
+    return rows
+
+
+def meaning_of(outcomes: list[Outcome] | tuple[Outcome, ...]) -> dict[str, str]:
+    """Give the words for every reason that occurs, to be shown below a table."""
+    codes = {one.instance_reason if one.instance_state else one.file_reason for one in outcomes}
+    return {code: rules.in_words(code) for code in sorted(codes) if code}

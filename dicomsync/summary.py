@@ -1,0 +1,107 @@
+"""What a person reads when a backfill has come to its end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from dicomsync import status, words
+from dicomsync.service import End, Report
+
+_ENDS = {
+    End.FINISHED: "finished",
+    End.UNREACHED: "stopped: the archive could not be reached",
+    End.PATIENCE: "stopped: nothing moved for as long as it was to wait (--patience)",
+    End.TIME: "stopped: its time was up (--max-duration)",
+    End.STOPPED: "stopped by a signal",
+}
+
+
+def text(report: Report) -> str:
+    """Say how a backfill went: one sentence, the table of outcomes, what is left, what to do."""
+    if report.dry_run:
+        return _dry(report)
+    lines = [f"Backfill {_ENDS[report.end]} after {words.span(report.seconds)}: {_stored_now(report)}."]
+    lines += _table(report)
+    if report.due:
+        lines += ["", *_due(report)]
+    lines += _person(report)
+    return "\n".join(lines)
+
+
+def _stored_now(report: Report) -> str:
+    if not report.stored:
+        return "nothing new was stored"
+    instances, requests = words.count(report.stored, "instance"), words.count(report.requests, "request")
+    return f"{instances} stored now, {words.size(report.stored_bytes)} in {requests}"
+
+
+def _dry(report: Report) -> str:
+    lines = [
+        f"Dry run: nothing was sent and nothing written. {words.count(report.due, 'file')} would be sent."
+    ]
+    lines += _table(report)
+    lines += _person(report)
+    return "\n".join(lines)
+
+
+def _table(report: Report) -> list[str]:
+    rows = status.by_outcome(report.outcomes)
+    lines = ["", words.table(rows) if rows else "  no files"]
+    meanings = status.meaning_of(report.outcomes)
+    if meanings:
+        lines += ["", *(f"  {code}: {meaning}" for code, meaning in meanings.items())]
+    counted = asdict(report.passed) | {"problems": report.unreadable}
+    passed = status.passed_over(counted)
+    if passed:
+        lines += ["", *(f"  {line}" for line in passed)]
+    return lines
+
+
+def _due(report: Report) -> list[str]:
+    due = words.count(report.due, "file")
+    lines = [f"{due} still due; nothing is lost, the ledger keeps them. Run the same command again."]
+    if report.trouble:
+        lines.insert(0, f"The archive: {report.trouble}.")
+        if report.hint:
+            lines.insert(1, report.hint)
+    return lines
+
+
+def _person(report: Report) -> list[str]:
+    if not report.for_a_person:
+        return []
+    cases = words.count(report.for_a_person, "case")
+    return [
+        "",
+        f"{cases} for a person: `dicomsync explain` lists them, `dicomsync explain HANDLE` tells all of one.",
+    ]
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Give the summary as plain values; `schema` changes only when a key changes its meaning."""
+    return {
+        "schema": 1,
+        "end": report.end.value,
+        "exit_code": report.exit_code,
+        "dry_run": report.dry_run,
+        "seconds": round(report.seconds, 3),
+        "stored_now": report.stored,
+        "stored_now_bytes": report.stored_bytes,
+        "requests": report.requests,
+        "due": report.due,
+        "for_a_person": report.for_a_person,
+        "files": [
+            {
+                "file_state": one.file_state.value,
+                "file_reason": one.file_reason,
+                "instance_state": one.instance_state.value if one.instance_state else None,
+                "instance_reason": one.instance_reason,
+                "n": one.n,
+            }
+            for one in report.outcomes
+        ],
+        "passed_over": asdict(report.passed),
+        "unreadable_directories": report.unreadable,
+        "archive_trouble": report.trouble or None,
+    }

@@ -1,0 +1,48 @@
+"""What the engine hands out, and the pace it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dicomsync.batching import Caps
+from dicomsync.model import Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One job for the hands: a plain function with picklable arguments.
+
+    `record` is called in the loop, inside its transaction, with what the job returned.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    record: Callable[[Any, Moment], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How patient this run is.
+
+    `started` ties the two clocks together: what is due is kept as wall time, but moves with the
+    monotonic clock, so that setting the wall clock shortens and lengthens no wait. `once` is a
+    backfill: no waiting for a study to become quiet, and a file that has not changed for its settle
+    time counts as settled; a daemon, which has time, wants an hour (a share's clock may be wrong).
+    """
+
+    started: Moment
+    caps: Caps
+    confirm_wait_seconds: float = 30.0
+    transfers: int = 4
+    once: bool = True
+    sends: bool = True
+
+    def at(self, now: Moment) -> float:
+        """Give the moment on the scale of the ledger's `due_at`."""
+        return self.started.wall + (now.mono - self.started.mono)
+
+    def old_seconds(self, settle_seconds: float) -> float:
+        """Give the age of a change time that proves a file settled."""
+        return settle_seconds if self.once else 3600.0

@@ -1,0 +1,145 @@
+"""The map of the rooms: who may import whom. A change of an arrow is a change of this table."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import dicomsync
+
+ROOT = Path(dicomsync.__file__).parent
+
+MAP: dict[str, str] = {
+    # room: the rooms and outside packages it may import (the standard library is free)
+    "model": "",
+    "errors": "",
+    "reasons": "",
+    "handles": "",
+    "words": "",
+    "mounts": "",
+    "logs": "",
+    "hands": "",
+    "config": "errors pydantic",
+    "settle": "model",
+    "batching": "model",
+    "claims": "model",
+    "pacing": "",
+    "rules": "model pacing reasons dicomweb.response",
+    "scan": "model",
+    "walk": "",
+    "header": "model walk",
+    "samples": "pydicom",
+    "jobs": "dicomweb header scan rules pacing model errors",
+    "work": "batching model",
+    "ledger": "model errors claims mounts sqlite_utils",
+    "enrolment": "claims handles jobs ledger model work",
+    "intake": "enrolment jobs scan settle handles ledger model work",
+    "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
+    "engine": "batching delivery dicomweb intake ledger model work",
+    "service": "engine hands config ledger dicomweb mounts batching model scan work errors",
+    "status": "ledger model rules words",
+    "explain": "handles ledger model rules status words",
+    "progress": "engine words rich",
+    "summary": "service status words",
+    "demo": "config explain ledger progress samples sandbox service status summary words",
+    "cli": "config demo errors explain ledger logs progress sandbox service status summary click",
+    "dicomweb": "errors httpx httpcore tenacity",
+    "sandbox": "errors pydicom python_multipart starlette uvicorn",
+    "__main__": "cli",
+    "__init__": "",
+}
+
+PURE = ("settle", "batching", "claims", "pacing", "rules")
+IMPURE_MODULES = {"os", "time", "random", "socket", "sqlite3", "threading", "subprocess", "logging"}
+
+
+def rooms() -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        below = path.relative_to(ROOT)
+        found.setdefault(below.parts[0].removesuffix(".py"), []).append(path)
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, with ours as `dicomsync.…`."""
+    package = ["dicomsync", *path.relative_to(ROOT).parts[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            if module == "dicomsync":
+                found |= {f"dicomsync.{alias.name}" for alias in node.names}
+            else:
+                found.add(module)
+    return found
+
+
+def test_every_room_is_on_the_map_and_every_entry_is_a_room() -> None:
+    assert set(rooms()) == set(MAP)
+
+
+@pytest.mark.parametrize("room", sorted(MAP))
+def test_a_room_imports_only_what_the_map_allows(room: str) -> None:
+    allowed = set(MAP[room].split())
+    for path in rooms()[room]:
+        for module in imports(path):
+            top, _, rest = module.partition(".")
+            if top in sys.stdlib_module_names:
+                continue
+            if top != "dicomsync":
+                assert top in allowed, f"{path.name} imports {module}"
+            elif rest and rest != "__version__":
+                own = rest.split(".")[0]
+                assert own == room or own in allowed or rest in allowed, f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["httpx", "httpcore", "tenacity", "pydicom", "sqlite_utils", "pydantic", "click", "rich", "starlette"],
+)
+def test_each_outside_package_has_its_doors_and_no_other(package: str) -> None:
+    doors = {
+        room
+        for room, paths in rooms().items()
+        if any(module.split(".")[0] == package for path in paths for module in imports(path))
+    }
+    expected = {
+        "httpx": {"dicomweb"},
+        "httpcore": {"dicomweb"},
+        "tenacity": {"dicomweb"},
+        "pydicom": {"samples", "sandbox"},
+        "sqlite_utils": {"ledger"},
+        "pydantic": {"config"},
+        "click": {"cli"},
+        "rich": {"progress"},
+        "starlette": {"sandbox"},
+    }
+    assert doors == expected[package]
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_a_pure_room_knows_neither_clock_nor_disk_nor_luck(room: str) -> None:
+    for path in rooms()[room]:
+        assert not imports(path) & IMPURE_MODULES
+
+
+def test_only_the_ledger_knows_sql() -> None:
+    for room, paths in rooms().items():
+        if room not in ("ledger", "sandbox"):
+            for path in paths:
+                assert "sqlite3" not in imports(path), path
+
+
+def test_the_command_line_starts_light() -> None:
+    heavy = {"httpx", "pydicom", "sqlite_utils", "pydantic", "rich", "starlette", "watchdog", "tenacity"}
+    top = ast.parse((ROOT / "cli.py").read_text()).body
+    names = {alias.name.split(".")[0] for node in top if isinstance(node, ast.Import) for alias in node.names}
+    names |= {(node.module or "").split(".")[0] for node in top if isinstance(node, ast.ImportFrom)}
+    assert not names & heavy
