@@ -58,7 +58,6 @@ class Delivery:
         self.stored = 0
         self.stored_bytes = 0
         self.requests = 0
-        self.last_settled = pace.started.mono
 
     def begin(self, now: Moment) -> int:
         """Take over what an earlier process left on its way; gives how many instances that were."""
@@ -256,7 +255,6 @@ class Delivery:
                 if change.state is InstanceState.STORED:
                     self.stored += 1
                     self.stored_bytes += due.size_bytes
-                self.last_settled = now.mono
         self._ledger.move(changes, now.wall, moments)
 
 

@@ -134,7 +134,28 @@ def after_answer(batch: Sequence[Due], answer: Answer, confirm_wait: float) -> V
         verdict = _without_module(batch, answer, confirm_wait)
         said = f"status {answer.status} {answer.excerpt}".strip()
         return replace(verdict, transitions=tuple(replace(t, detail=said) for t in verdict.transitions))
-    return Verdict(_by_module(batch, answer, answer.response, confirm_wait))
+    transitions = _by_module(batch, answer, answer.response, confirm_wait)
+    return Verdict(transitions, _signal_of_failures(batch, transitions))
+
+
+def _signal_of_failures(batch: Sequence[Due], transitions: Sequence[Transition]) -> Signal:
+    """Say what it tells of the archive when every instance of a batch failed without being to blame.
+
+    An archive that is full, or broken inside, refuses one batch as it refuses the next: it is to be
+    tried seldom, and not once for every batch there is.
+    """
+    if any(one.state is not InstanceState.PENDING for one in transitions):
+        return Signal()
+    codes = {one.reason for one in transitions}
+    acts = {failure(_code(code))[0] for code in codes}
+    if acts == {Act.LATER}:
+        return Signal(Trouble.BUSY, f"it refuses every instance for now: {in_words(min(codes))}")
+    return Signal(Trouble.FAILING, "it fails every instance of a batch") if len(batch) > 1 else Signal()
+
+
+def _code(reason: str) -> int | None:
+    number = reason.removeprefix("failure-")
+    return None if number == "none" else int(number, 16)
 
 
 def _by_module(

@@ -176,7 +176,8 @@ def _loop(
     max_seconds: float | None,
     watch: Callable[[Progress], None],
 ) -> End:
-    started = last_shown = time.monotonic()
+    started = last_shown = moved = time.monotonic()
+    settled = 0
     while True:
         now = moment()
         busy = engine.turn(now)
@@ -189,10 +190,11 @@ def _loop(
             return End.FINISHED
         if max_seconds is not None and now.mono - started > max_seconds:
             return End.TIME
-        delivery = engine.delivery
-        if delivery.failed_to_reach:
+        if engine.delivery.failed_to_reach:
             return End.UNREACHED
-        if engine.idle and now.mono - delivery.last_settled > patience_seconds:
+        if not engine.intake.idle or engine.delivery.settled != settled:
+            moved, settled = now.mono, engine.delivery.settled
+        elif engine.idle and now.mono - moved > patience_seconds:
             return End.PATIENCE
         if not busy:
             engine.wait(moment())

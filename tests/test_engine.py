@@ -400,6 +400,23 @@ def test_a_full_archive_is_tried_for_as_long_as_it_takes(world: World) -> None:
     world.passes(6 * 3600, step=30)
     assert world.state("1.2.3.1") == S.PENDING
     assert len(world.archive.requests) < 60  # and more and more seldom
+
+
+def test_a_full_archive_with_much_due_is_tried_seldom_too(world: World) -> None:
+    for n in range(40):
+        world.put(f"{n}/1.dcm", f"1.2.{n}.1", study=f"1.2.{n}")
+        world.archive.refuse[f"1.2.{n}.1"] = 0xA700
+    world.passes(3600, step=5)
+    assert len(world.archive.requests) < 60
+    world.archive.refuse.clear()
+    world.until_done()
+    assert world.states() == {"stored": 40, "file ready": 40}
+
+
+def test_a_full_archive_that_is_full_no_more_gets_what_is_due(world: World) -> None:
+    world.put("1.dcm", "1.2.3.1")
+    world.archive.refuse["1.2.3.1"] = 0xA700
+    world.passes(600, step=5)
     world.archive.refuse.clear()
     world.until_done()
     assert world.state("1.2.3.1") == S.STORED
