@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeGuard
 
 from dicomsync.model import CLAIMING, InstanceState, Whole
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An instance the ledger already has under this UID, and the smallest path that holds it now.
+    """An instance the ledger already has under this UID, as seen from the file that is asked about.
 
-    `sha256` is None while its bytes were never read; `path` is None when no file holds it any more.
+    `sha256` is None while its bytes were never read; `path` is the smallest of the *other* paths that
+    hold it now, None if there is none. `yielded` says that it is a conflict only because another
+    unsent file went first.
     """
 
     instance_id: int
@@ -23,6 +26,7 @@ class Known:
     size_bytes: int
     sha256: bytes | None
     path: bytes | None
+    yielded: bool = False
 
 
 class Claim(StrEnum):
@@ -32,6 +36,8 @@ class Claim(StrEnum):
     SAME = "same"  # one more path of a known instance: nothing is sent
     REVIVES = "revives"  # an instance thought missed has a file again: due
     UPDATES = "updates"  # the file's own instance, not yet in the archive, has other content now
+    SUPPLIES = "supplies"  # its own instance, which the archive is being asked about, has its file again
+    PREVAILS = "prevails"  # the content of an instance that had yielded, by a smaller path than the other's
     DISPLACES = "displaces"  # other content, both unsent: the smaller path goes, the other conflicts
     CONFLICTS = "conflicts"  # other content under a UID that is taken: a person decides
     COMPARE = "compare"  # cannot be told without reading the bytes of both
@@ -56,27 +62,56 @@ def decide(
     among the unsent the smallest path does, so that the order of a listing decides nothing.
     """
     taken = next((k for k in known if k.state in CLAIMING), None)
-    if (
-        taken
-        and taken.instance_id == own
-        and taken.state is InstanceState.PENDING
-        and taken.path in (None, path)
-    ):
-        return Decision(Claim.UPDATES, taken.instance_id)
+    alone = taken is not None and taken.instance_id == own and taken.path is None
+    stale = taken if alone and taken and taken.state is InstanceState.PENDING else None
+    if alone and taken and taken.state is InstanceState.UNCONFIRMED and taken.sha256 is None:
+        return Decision(Claim.SUPPLIES, taken.instance_id)
+    if stale is None and _on_the_move(taken):
+        return Decision(Claim.LATER, taken.instance_id)
     for other in known:
+        if other is stale or (taken is not None and other.state is InstanceState.MISSED):
+            continue  # what was missed cannot come back while another content has its place
         alike = _alike(new, sha256, other)
         if alike is None:
             return Decision(Claim.COMPARE, other.instance_id)
         if alike:
-            revives = taken is None and other.state is InstanceState.MISSED
-            return Decision(Claim.REVIVES if revives else Claim.SAME, other.instance_id)
+            return Decision(_claim_of_equal(path, other, taken), other.instance_id)
+    if stale is not None:
+        return Decision(Claim.UPDATES, stale.instance_id)
+    return _contest(path, known, taken)
+
+
+def _claim_of_equal(path: bytes, other: Known, taken: Known | None) -> Claim:
+    """Say what a file with the content of a known instance is to it."""
     if taken is None:
-        return Decision(Claim.NEW)
+        return Claim.REVIVES if other.state is InstanceState.MISSED else Claim.SAME
+    if other.yielded and taken.state is InstanceState.PENDING and (taken.path is None or path < taken.path):
+        return Claim.PREVAILS
+    return Claim.SAME
+
+
+def _contest(path: bytes, known: Sequence[Known], taken: Known | None) -> Decision:
+    """Say what becomes of a content that is not known under a UID that may be taken."""
+    if taken is None:
+        refused = next((k for k in known if k.state is InstanceState.CONFLICT and not k.yielded), None)
+        if refused is None:
+            return Decision(Claim.NEW)
+        return Decision(Claim.CONFLICTS, refused.instance_id)  # the archive has another one still
     if taken.state in (InstanceState.SENDING, InstanceState.UNCONFIRMED):
         return Decision(Claim.LATER, taken.instance_id)
     if taken.state is InstanceState.PENDING and (taken.path is None or path < taken.path):
         return Decision(Claim.DISPLACES, taken.instance_id)
     return Decision(Claim.CONFLICTS, taken.instance_id)
+
+
+def _on_the_move(taken: Known | None) -> TypeGuard[Known]:
+    """Whether the instance that is due has lost its file for now: that one is being looked at again."""
+    return (
+        taken is not None
+        and taken.state is InstanceState.PENDING
+        and taken.path is None
+        and taken.sha256 is None
+    )
 
 
 def _alike(new: Whole, sha256: bytes | None, other: Known) -> bool | None:

@@ -241,11 +241,8 @@ def status(
     from dicomsync import status as statuses
     from dicomsync.ledger.reader import Reader
 
-    reader = Reader.open(_ledger_path(ledger, config_file, overrides))
-    try:
+    with Reader.open(_ledger_path(ledger, config_file, overrides)) as reader:
         found = statuses.snapshot(reader, time.time())
-    finally:
-        reader.close()
     click.echo(json.dumps(found) if as_json else statuses.text(found))
 
 
@@ -270,8 +267,7 @@ def explain(
     from dicomsync import explain as explaining
     from dicomsync.ledger.reader import Reader
 
-    reader = Reader.open(_ledger_path(ledger, config_file, overrides))
-    try:
+    with Reader.open(_ledger_path(ledger, config_file, overrides)) as reader:
         if not subject:
             lines = explaining.problems(reader) or ["Nothing needs a person."]
         else:
@@ -282,8 +278,6 @@ def explain(
                     hint="A file must be named as it is on this machine; has its folder been read yet?",
                 )
             lines = found
-    finally:
-        reader.close()
     click.echo("\n".join(lines))
     return 0
 

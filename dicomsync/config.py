@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from dicomsync.errors import UsageProblem
 
@@ -57,6 +57,10 @@ def size_bytes(value: object) -> int:
     return int(number)
 
 
+def _settle(value: object) -> float | None:
+    return None if value in ("auto", None) else seconds(value)
+
+
 Duration = Annotated[float, BeforeValidator(seconds)]
 Size = Annotated[int, BeforeValidator(size_bytes)]
 
@@ -77,36 +81,21 @@ class ArchiveConfig(_Section):
     confirm_wait: Duration = 30.0
     answer_timeout: Duration = 300.0
 
-    @model_validator(mode="after")
-    def _consistent(self) -> ArchiveConfig:
-        problems = [self._url_problem(), self._auth_problem()]
-        told = "; ".join(problem for problem in problems if problem)
-        if told:
-            raise ValueError(told)
-        return self
-
-    def _url_problem(self) -> str:
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: str) -> str:
         try:
-            parts = urlsplit(self.url)
+            parts = urlsplit(url)
             parts.port  # noqa: B018 - reading it is what checks it
         except ValueError:
-            return "url is not a URL"
+            raise ValueError("url is not a URL") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            return "url must begin with https:// or http:// and name a host"
+            raise ValueError("url must begin with https:// or http:// and name a host")
         if parts.username is not None or parts.password is not None:
-            return "url must not hold a user name or password: use auth and a file"
+            raise ValueError("url must not hold a user name or password: use auth and a file")
         if parts.query or parts.fragment:
-            return "url must not have a ? or # part"
-        return ""
-
-    def _auth_problem(self) -> str:
-        if self.auth == "basic" and not (self.username and self.password_file):
-            return 'auth = "basic" needs username and password_file'
-        if self.auth == "bearer" and not self.token_file:
-            return 'auth = "bearer" needs token_file'
-        if self.auth == "none" and (self.username or self.password_file or self.token_file):
-            return 'a credential is given, but auth = "none": set auth to "basic" or "bearer"'
-        return ""
+            raise ValueError("url must not have a ? or # part")
+        return url
 
 
 class LedgerConfig(_Section):
@@ -121,8 +110,29 @@ class FolderConfig(_Section):
     path: str = Field(min_length=1)
     include: tuple[str, ...] = ("*.dcm",)
     exclude: tuple[str, ...] = ("*.tmp", "*.part", "*.partial")
-    settle: Duration | Literal["auto"] = "auto"
+    settle: Annotated[float | None, BeforeValidator(lambda value: _settle(value))] = None  # None: "auto"
     start: Literal["all", "new"] = "all"
+
+    @field_validator("path")
+    @classmethod
+    def _path(cls, path: str) -> str:
+        if "\0" in path:
+            raise ValueError("a path cannot hold a zero byte")
+        return path
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _names(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        if any("/" in pattern for pattern in patterns):
+            raise ValueError("patterns are about names, not paths: leave out the /")
+        return patterns
+
+    @field_validator("include")
+    @classmethod
+    def _some(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        if not patterns:
+            raise ValueError('names nothing: ["*.dcm"] is usual, ["*"] looks into every file')
+        return patterns
 
 
 class BatchConfig(_Section):
@@ -149,22 +159,40 @@ class Config(_Section):
     batch: BatchConfig = BatchConfig()
     upload: UploadConfig = UploadConfig()
 
-    @model_validator(mode="after")
-    def _places(self) -> Config:
-        problems = list(_overlaps([folder.path for folder in self.folders]))
-        ledger = os.path.abspath(self.ledger.path)
+
+def _across(data: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong between keys; looked for in the plain values, so that it is told with the rest."""
+    archive, ledger = _table(data.get("archive")), _table(data.get("ledger")).get("path")
+    listed = data.get("folders")
+    folders = [_table(one).get("path") for one in listed] if isinstance(listed, (list, tuple)) else []
+    paths = [path for path in folders if isinstance(path, str) and path and "\0" not in path]
+    problems = [_auth_problem(archive), *_overlaps(paths)]
+    if isinstance(ledger, str) and ledger:
         problems += [
-            f"ledger.path lies inside the folder {folder.path!r}: folders are only read, so put it elsewhere"
-            for folder in self.folders
-            if _inside(ledger, os.path.abspath(folder.path))
+            f"ledger.path lies inside the folder {path!r}: folders are only read, so put it elsewhere"
+            for path in paths
+            if _inside(_absolute(ledger), _absolute(path))
         ]
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+    return [problem for problem in problems if problem]
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _auth_problem(archive: Mapping[str, Any]) -> str:
+    auth = archive.get("auth", "none")
+    if auth == "basic" and not (archive.get("username") and archive.get("password_file")):
+        return 'archive: auth = "basic" needs username and password_file'
+    if auth == "bearer" and not archive.get("token_file"):
+        return 'archive: auth = "bearer" needs token_file'
+    if auth == "none" and any(archive.get(key) for key in ("username", "password_file", "token_file")):
+        return 'archive: a credential is given, but auth = "none": set auth to "basic" or "bearer"'
+    return ""
 
 
 def _overlaps(paths: Sequence[str]) -> list[str]:
-    real = [os.path.abspath(path) for path in paths]
+    real = [_absolute(path) for path in paths]
     told = ["folders: '/' is the whole file system; name the folder" for path in real if path == "/"]
     told += [
         f"folders: {one!r} and {other!r} overlap; keep the outer one"
@@ -172,6 +200,10 @@ def _overlaps(paths: Sequence[str]) -> list[str]:
         if _inside(one, other) or _inside(other, one)
     ]
     return told
+
+
+def _absolute(path: str) -> str:
+    return re.sub("^//+", "/", os.path.abspath(path))
 
 
 def _inside(path: str, folder: str) -> bool:
@@ -195,7 +227,8 @@ def parse(
     except (ValueError, RecursionError) as error:  # numbers of 5,000 digits and the like are bare ValueErrors
         raise UsageProblem(f"{source} is not TOML: {error}.", hint="Nothing was done.") from None
     for section, values in (given or {}).items():
-        data[section] = {**data.get(section, {}), **values}
+        if isinstance(data.setdefault(section, {}), dict):  # what is no table is told below
+            data[section] |= values
     for override in overrides:
         _lay_over(data, override)
     return build(data, source=source)
@@ -203,15 +236,19 @@ def parse(
 
 def build(data: Mapping[str, Any], *, source: str = "the config") -> Config:
     """Check a config given as plain values."""
+    problems = _across(data)
     try:
         # Lists of TOML become tuples; strict mode keeps "yes" from passing for true.
-        return Config.model_validate(_frozen(data))
+        config = Config.model_validate(_frozen(data))
+        if not problems:
+            return config
     except ValidationError as error:
-        lines = [_told(dict(one)) for one in error.errors(include_url=False, include_input=False)]
-        raise UsageProblem(
-            f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines),
-            hint="Nothing was done. config.example.toml shows every key.",
-        ) from None
+        told = [_told(dict(one)) for one in error.errors(include_url=False, include_input=False)]
+        problems = list(dict.fromkeys(told)) + problems
+    raise UsageProblem(
+        f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in problems),
+        hint="Nothing was done. config.example.toml shows every key.",
+    )
 
 
 def _frozen(value: Any) -> Any:
@@ -230,6 +267,7 @@ def _told(error: dict[str, Any]) -> str:
     if unknown:
         return f"{key}: no such key{_meant(place)}"
     message = str(error["msg"]).removeprefix("Value error, ")
+    message = message.replace("a valid tuple", "a list").replace("a valid dictionary", "a table")
     if error["type"] == "missing":
         message = "is missing"
     return f"{key}: {message}" if key else message
@@ -262,11 +300,15 @@ def _lay_over(data: dict[str, Any], override: str) -> None:
         raise UsageProblem(
             f"--set {override!r} is not KEY=VALUE.", hint="Such as --set archive.confirm_wait=1s"
         )
-    if section == "folders":
-        for folder in data.get("folders", []):
-            folder[name] = _value(value)
-    else:
-        data.setdefault(section, {})[name] = _value(value)
+    for table in _tables(data, section):
+        table[name] = _value(value)
+
+
+def _tables(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
+    """Give the tables that a section stands for; what is none is told when the whole is checked."""
+    found = data.setdefault(section, [] if section == "folders" else {})
+    listed = found if isinstance(found, list) else [found]
+    return [table for table in listed if isinstance(table, dict)]
 
 
 def _value(text: str) -> Any:

@@ -18,6 +18,7 @@ from dicomsync.handles import handle
 from dicomsync.ledger import DueStudy, Ledger
 from dicomsync.model import DUE, Due, InstanceState, Moment, Transition
 from dicomsync.pacing import Circuit, Signal, SizeLimit, Trouble, backoff_seconds
+from dicomsync.rules import Finding
 from dicomsync.scan import Sight
 from dicomsync.work import Pace, Work
 
@@ -25,6 +26,7 @@ log = logging.getLogger("dicomsync.delivery")
 
 ASKED_AT_ONCE = 50
 ASKED_BYTES = 256 * 1024 * 1024
+GIVE_UP_SECONDS = 15.0  # for an archive to be reached at all
 
 
 class Delivery:
@@ -50,6 +52,7 @@ class Delivery:
         self._probing = False
         self._limit = SizeLimit()
         self.circuit = Circuit()
+        self._give_up_at = pace.started.mono + GIVE_UP_SECONDS
         self.answered = False  # the archive has answered well since the start
         self.says = ""
         self.hint = ""
@@ -76,12 +79,29 @@ class Delivery:
     @property
     def idle(self) -> bool:
         """Whether no request is on its way."""
-        return not self._busy and not self._probing
+        return not self.sending and not self._probing
 
     @property
     def failed_to_reach(self) -> bool:
-        """Whether the archive was asked, short retries and all, and has not answered well even once."""
-        return not self.answered and self.circuit.failures > 0
+        """Whether it is time to give up on an archive that has not answered well even once.
+
+        Three probes without a connection, or a quarter of a minute of them; a wrong address or a
+        credential that is not accepted is no better the second time.
+        """
+        if self.answered or not self.circuit.failures:
+            return False
+        late = self.circuit.failures >= 3 or self.circuit.probe_at > self._give_up_at
+        return self.refused or late
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is for a person to mend: the address, the credential, or the archive's settings."""
+        return self.circuit.trouble in (Trouble.AUTH, Trouble.SETUP)
+
+    @property
+    def sending(self) -> bool:
+        """Whether a batch, or a question about one, is on its way."""
+        return bool(self._busy)
 
     @property
     def free(self) -> int:
@@ -186,10 +206,9 @@ class Delivery:
         self._become(batch, changes, now)
         for lost in came.lost:
             self._lost(lost.file_id, lost.now, now)
-        if came.signal is not None:
-            self._learn(came.signal, now)
-        elif came.answer is not None or (came.silence is not None and came.silence.why != "local"):
-            self._learn(verdict.signal, now)
+        signal = came.signal or (verdict.signal if came.answer or came.silence else None)
+        if signal is not None:
+            self._learn(signal, now)
         if verdict.too_large:
             self._halve(sum(due.size_bytes for due in sent), now)
         status = came.answer.status if came.answer else None
@@ -227,14 +246,24 @@ class Delivery:
         wait = self._pace.confirm_wait_seconds
         by_id = {due.instance_id: due for due in batch}
         changes = [
-            rules.after_look(by_id[one.instance_id], one.finding, one.sha256, wait) for one in asked.found
+            rules.after_look(by_id[one.instance_id], self._finding(one), one.sha256, wait)
+            for one in asked.found
         ]
         self._become(batch, changes, now)
+        for one in asked.found:
+            if one.lost is not None:
+                self._lost(one.lost.file_id, one.lost.now, now)
         self._learn(asked.signal, now, probe=True)
         for change in changes:
             if change.state is not InstanceState.UNCONFIRMED:
                 self._ledger.remember("instance", change.instance_id, "asked", change.reason, now.wall)
         log.info("asked about %d instances: %s", len(batch), _outcome(changes))
+
+    def _finding(self, found: jobs.Found) -> Finding:
+        """Wait for our own file while there is one; when none is left nothing can be compared."""
+        if found.finding is Finding.UNREAD and not self._ledger.linked_files(found.instance_id):
+            return Finding.INCOMPARABLE
+        return found.finding
 
     # both
 
@@ -263,7 +292,7 @@ def _verdict(sent: Sequence[Due], came: jobs.Stored, confirm_wait: float) -> rul
         return rules.after_answer(sent, came.answer, confirm_wait)
     if came.silence is not None:
         silence = came.silence
-        return rules.after_no_answer(sent, silence.why, silence.sent_bytes, silence.total_bytes, confirm_wait)
+        return rules.after_no_answer(sent, silence.why, silence.sent_bytes, confirm_wait)
     return rules.Verdict(())
 
 

@@ -60,15 +60,12 @@ def _spoil(folder: Path, files: list[Path]) -> None:
 
 
 def _look(say: Callable[[str], None], home: Path, ledger: Path, file: Path) -> None:
-    reader = Reader.open(ledger)
-    try:
+    with Reader.open(ledger) as reader:
         _step(say, 6, "How it stands: `dicomsync status`")
         say(_indented(status.text(status.snapshot(reader, time.time()))))
         _step(say, 7, "Where is this image? `dicomsync explain FILE`")
         lines = explain.explain(reader, os.fspath(file), time.time()) or []
         say(_indented("\n".join(lines)))
-    finally:
-        reader.close()
     say(f"\nEverything is in {home}: look around, then remove it. Try:")
     say(f"   dicomsync explain --ledger {ledger}")
     say(f"   dicomsync status --ledger {ledger}")

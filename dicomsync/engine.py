@@ -132,6 +132,12 @@ class Engine:
         """Whether nothing is left that a machine can do."""
         return self.idle and not (self._pace.sends and self._ledger.count(*DUE))
 
+    @property
+    def moved(self) -> tuple[int, ...]:
+        """Figures that grow with everything that gets on: while they stand still, nothing does."""
+        taken = self.intake.enrolment
+        return self.intake.listed, taken.recorded, self.delivery.settled
+
     def progress(self) -> Progress:
         """Say how far this run is."""
         studies, instances, size_bytes = self._due_before

@@ -16,7 +16,7 @@ from dicomsync.claims import Claim, Decision
 from dicomsync.handles import handle
 from dicomsync.jobs import Digest
 from dicomsync.ledger import Ledger, NewFile
-from dicomsync.model import DUE, FileState, InstanceState, Moment, StatKey, Transition, Unfit, Whole
+from dicomsync.model import CLAIMING, DUE, FileState, InstanceState, Moment, StatKey, Transition, Unfit, Whole
 from dicomsync.work import Pace
 
 log = logging.getLogger("dicomsync.intake")
@@ -32,13 +32,16 @@ class Candidate:
     settle_seconds: float
     file_id: int | None = None
     own: int | None = None
+    returned: bool = False  # it had left, and is back the very same
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Files to be hashed: that of row `of` first, then the one it is compared with."""
+    """A whole file to be hashed, and with it the file of the instance `other`, where that is needed."""
 
-    of: int
+    candidate: Candidate
+    whole: Whole
+    other: int | None
     files: tuple[tuple[bytes, StatKey], ...]
 
 
@@ -49,7 +52,8 @@ class Enrolment:
         self._ledger = ledger
         self._pace = pace
         self._waiting: deque[Comparison] = deque()
-        self.comparing: dict[int, tuple[Candidate, Whole, int | None]] = {}  # by file
+        self.comparing: set[bytes] = set()  # paths
+        self.recorded = 0  # files that were found whole, or not
         self.enrolled = 0
         self.enrolled_bytes = 0
 
@@ -65,6 +69,7 @@ class Enrolment:
     ) -> int:
         """Record where a file is; gives its row."""
         name = os.path.basename(candidate.path)
+        self.recorded += state is not FileState.SETTLING
         row = NewFile(candidate.directory_id, name, candidate.key, state, reason, detail, instance_id)
         return self._ledger.put_file(row, now.wall)
 
@@ -72,10 +77,11 @@ class Enrolment:
         """Record a file that must not be sent, and why."""
         if found.key is not None:
             candidate = replace(candidate, key=found.key)
-        file_id = self.put(candidate, found.state, found.reason, now, detail=found.detail)
+        own = candidate.own if found.reason == "unreadable" else None  # it may be read the next time
+        file_id = self.put(candidate, found.state, found.reason, now, instance_id=own, detail=found.detail)
         if found.state is FileState.HELD:
             log.info("%s is held: %s", handle("file", file_id), found.reason)
-        if candidate.own is not None:
+        if candidate.own is not None and own is None:
             self.give_up_if_fileless(candidate.own, now, "replaced")
 
     def vanished(self, candidate: Candidate, now: Moment) -> None:
@@ -92,11 +98,7 @@ class Enrolment:
             return
         directory_id, _, row = found
         unknown = row.state in (FileState.SETTLING, FileState.HELD) and row.instance_id is None
-        if (
-            unknown
-            and row.reason != "unreadable"
-            and not self._ledger.renamed_within(directory_id, row.key, file_id)
-        ):
+        if unknown and not self._ledger.renamed_within(directory_id, row.key, file_id):
             self._ledger.move_file(file_id, FileState.MISSED, "left-early")
             self._ledger.remember("file", file_id, "missed", row.reason, now.wall)
             log.warning(
@@ -107,16 +109,30 @@ class Enrolment:
         if row.instance_id is not None:
             self.give_up_if_fileless(row.instance_id, now, "left")
 
-    def back(self, file_id: int, instance_id: int, now: Moment) -> None:
-        """Record that a file that had left is there again, the very same."""
-        self._ledger.move_file(file_id, FileState.READY, "")
+    def back(self, file_id: int, instance_id: int) -> bool:
+        """Take a file that had left and is there again, the very same; False if it must be read anew."""
         if self._ledger.state_of(instance_id) is InstanceState.MISSED:
-            self._become(instance_id, InstanceState.PENDING, "reappeared", now)
+            return False  # another content may have its place by now
+        self._ledger.move_file(file_id, FileState.READY, "")
+        return True
 
     def give_up_if_fileless(self, instance_id: int, now: Moment, reason: str = "left") -> bool:
-        """Call an instance missed that is due and that no file holds, or is being looked at for, any more."""
-        due = self._ledger.state_of(instance_id) is InstanceState.PENDING
-        if not due or self._ledger.linked_files(instance_id):
+        """Take leave of an instance that no file holds, or is being looked at for, any more.
+
+        One that is due is missed. One that was refused or stood in conflict, and whose last file was
+        overwritten, is no more: a person has put something else in its place. One that was missed, and
+        whose file has returned to find its UID taken, lives on as the conflict that this is.
+        """
+        state = self._ledger.state_of(instance_id)
+        if self._ledger.linked_files(instance_id):
+            return False
+        settled = (InstanceState.REJECTED, InstanceState.CONFLICT)
+        if (reason == "replaced" and state in settled) or (
+            reason == "returned" and state is InstanceState.MISSED
+        ):
+            self._ledger.drop_instance(instance_id)
+            return True
+        if state is not InstanceState.PENDING:
             return False
         self._become(instance_id, InstanceState.MISSED, reason, now)
         self._ledger.remember("instance", instance_id, "missed", reason, now.wall)
@@ -135,7 +151,7 @@ class Enrolment:
         A file whose UID is known is compared first: then the answer comes to `compared`.
         """
         candidate = replace(candidate, key=whole.key)
-        known = self._ledger.known(whole.sop_instance_uid)
+        known = self._ledger.known(whole.sop_instance_uid, candidate.file_id)
         decision = claims.decide(whole, candidate.path, sha256, known, candidate.own)
         match decision.claim:
             case Claim.LATER:
@@ -146,7 +162,10 @@ class Enrolment:
                 self._add(candidate, whole, sha256, InstanceState.PENDING, "", now)
             case Claim.CONFLICTS | Claim.DISPLACES:
                 self._contend(candidate, whole, sha256, decision, known, now)
-            case Claim.SAME | Claim.REVIVES | Claim.UPDATES:
+            case Claim.PREVAILS:
+                self._yield(next(one.instance_id for one in known if one.state in CLAIMING), now)
+                self._join(candidate, whole, sha256, decision, now)
+            case Claim.SAME | Claim.REVIVES | Claim.UPDATES | Claim.SUPPLIES:
                 self._join(candidate, whole, sha256, decision, now)
         return True
 
@@ -167,20 +186,21 @@ class Enrolment:
             self.enrolled_bytes += whole.key.size_bytes
             self._ledger.arrived(whole.study_instance_uid, at + self._pace.caps.quiet_seconds, now.wall)
         if candidate.own is not None:
-            self.give_up_if_fileless(candidate.own, now, "replaced")
+            self.give_up_if_fileless(candidate.own, now, "returned" if candidate.returned else "replaced")
         return instance_id
 
     def _join(
         self, candidate: Candidate, whole: Whole, sha256: bytes | None, decision: Decision, now: Moment
     ) -> None:
         """Take a file that holds a known instance: one more path, or the instance's new content."""
-        instance_id = decision.instance_id or 0
-        if decision.claim is not Claim.SAME:
+        instance_id, claim = decision.instance_id or 0, decision.claim
+        if claim not in (Claim.SAME, Claim.PREVAILS):
             self._ledger.rewrite_instance(instance_id, whole, sha256, now.wall)
-            self._ledger.remember("instance", instance_id, str(decision.claim), "", now.wall)
+        if claim is not Claim.SAME:
+            self._ledger.remember("instance", instance_id, str(claim), "", now.wall)
         self.put(candidate, FileState.READY, "", now, instance_id=instance_id)
-        if decision.claim is not Claim.SAME:
-            reason = "reappeared" if decision.claim is Claim.REVIVES else ""
+        if claim not in (Claim.SAME, Claim.SUPPLIES):
+            reason = "reappeared" if claim is Claim.REVIVES else ""
             self._become(instance_id, InstanceState.PENDING, reason, now)
             at = self._pace.at(now)
             self._ledger.arrived(whole.study_instance_uid, at + self._pace.caps.quiet_seconds, now.wall)
@@ -199,16 +219,23 @@ class Enrolment:
         """Take a file with other content under a UID that is taken: one of the two is a conflict."""
         other = decision.instance_id or 0
         if decision.claim is Claim.DISPLACES:
-            self._become(other, InstanceState.CONFLICT, "other-file", now)
-            conflict, pending = other, self._add(candidate, whole, sha256, InstanceState.PENDING, "", now)
-            log.debug("%s goes first", handle("instance", pending))
+            self._yield(other, now)
+            self._add(candidate, whole, sha256, InstanceState.PENDING, "", now)
         else:
             taken = next(one for one in known if one.instance_id == other)
-            reason = "differs" if taken.state is InstanceState.STORED else "other-file"
+            reason = "other-file" if taken.state is InstanceState.PENDING else "differs"
             conflict = self._add(candidate, whole, sha256, InstanceState.CONFLICT, reason, now)
-        self._ledger.remember("instance", conflict, "conflict", "", now.wall)
+            self._tell_conflict(conflict, now)
+
+    def _yield(self, instance_id: int, now: Moment) -> None:
+        """Let an unsent instance stand back for another content under its UID, from a smaller path."""
+        self._become(instance_id, InstanceState.CONFLICT, "other-file", now)
+        self._tell_conflict(instance_id, now)
+
+    def _tell_conflict(self, instance_id: int, now: Moment) -> None:
+        self._ledger.remember("instance", instance_id, "conflict", "", now.wall)
         log.warning(
-            "%s has other content under a SOP Instance UID that is taken", handle("instance", conflict)
+            "%s has other content under a SOP Instance UID that is taken", handle("instance", instance_id)
         )
 
     # comparing
@@ -216,24 +243,18 @@ class Enrolment:
     def _compare(self, candidate: Candidate, whole: Whole, decision: Decision, now: Moment) -> None:
         other = decision.instance_id or 0
         file_id = self.put(candidate, FileState.SETTLING, "comparing", now, instance_id=candidate.own)
-        files = [(candidate.path, candidate.key)]
-        source = None if self._ledger.has_sha256(other) else self._ledger.source(other)
-        if source is not None:
-            files.append((source.path, source.key))
-        self.comparing[file_id] = (
-            replace(candidate, file_id=file_id),
-            whole,
-            other if source is not None else None,
-        )
-        self._waiting.append(Comparison(file_id, tuple(files)))
+        source = None if self._ledger.has_sha256(other) else self._ledger.source(other, file_id)
+        files = [(candidate.path, candidate.key), *([(source.path, source.key)] if source else [])]
+        known = replace(candidate, file_id=file_id)
+        self.comparing.add(candidate.path)
+        self._waiting.append(Comparison(known, whole, other if source else None, tuple(files)))
 
     def next_comparison(self) -> Comparison | None:
         """Give the next files to be hashed."""
         return self._waiting.popleft() if self._waiting else None
 
-    def compared(self, file_id: int, digests: Sequence[Digest]) -> tuple[Candidate, Whole]:
-        """Record what was learnt of the other file; gives the one that is being enrolled."""
-        candidate, whole, other = self.comparing.pop(file_id)
-        if other is not None and isinstance(digests[1], bytes):
-            self._ledger.learn_sha256(other, digests[1])
-        return candidate, whole
+    def compared(self, comparison: Comparison, digests: Sequence[Digest]) -> None:
+        """Record what was learnt of the other file."""
+        self.comparing.discard(comparison.candidate.path)
+        if comparison.other is not None and isinstance(digests[1], bytes):
+            self._ledger.learn_sha256(comparison.other, digests[1])

@@ -101,22 +101,18 @@ def read(path: bytes, key: StatKey | None = None) -> Header:
     seen: StatKey | None = None
     try:
         before = os.fstat(fd)
-        seen = _key(before)
+        seen = StatKey.of(before)
         if not stat.S_ISREG(before.st_mode):
             return Unfit(seen, FileState.IGNORED, "special")
         if key is not None and seen != key:
             return Changed(seen)
         header = _judge(fd, seen)
-        now = _key(os.fstat(fd))
+        now = StatKey.of(os.fstat(fd))
         return header if now == seen else Changed(now)
     except OSError as problem:
         return _unreadable(seen, problem)
     finally:
         os.close(fd)
-
-
-def _key(of: os.stat_result) -> StatKey:
-    return StatKey(of.st_size, of.st_mtime_ns, of.st_ctime_ns, of.st_ino)
 
 
 def _not_opened(problem: OSError) -> Header:

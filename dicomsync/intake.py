@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from dicomsync import jobs, scan, settle
-from dicomsync.enrolment import Candidate, Enrolment
+from dicomsync.enrolment import Candidate, Comparison, Enrolment
 from dicomsync.handles import handle
 from dicomsync.ledger import FileRow, Ledger, Scan
 from dicomsync.model import Changed, FileState, Folder, Header, Moment, StatKey, Unfit, Whole
@@ -42,7 +42,7 @@ class _Pass:
     problems: int = 0
     lost: bool = False  # the folder itself could not be read
     busy: bool = False
-    swept: tuple[int, bytes] = (0, b"")  # the directory, and the name in it, that the sweep has reached
+    swept: tuple[bytes, bytes] = (b"", b"")  # the directory, and the name in it, that the sweep has reached
     over: bool = False
 
 
@@ -65,7 +65,9 @@ class Intake:
         self._looks: dict[int, tuple[settle.Look, Candidate]] = {}  # by file
         self._agenda: list[tuple[float, int]] = []  # (monotonic moment, file): when to look again
         self._absent: deque[tuple[bytes, list[FileRow]]] = deque()  # known, but not listed any more
+        self._under_way: set[bytes] = set()  # paths in the queue, or whose header is being read
         self._out = 0  # jobs handed out and not back
+        self.listed = 0  # directories, or parts of them
         self._headers_out = 0
         self.enrolment = Enrolment(ledger, pace)
 
@@ -135,34 +137,36 @@ class Intake:
         self._out -= 1
         one.busy = False
         one.position = step.position
+        self.listed += len(step.listings)
         for listing in step.listings:
             one.passed = one.passed.plus(listing.passed)
             one.files += len(listing.entries)
             directory_id = self._ledger.directory(listing.directory, one.number)
             if listing.problem:
                 self._unreadable(one, directory_id, listing, now)
-            else:
+            if listing.entries or listing.proves_absence:
                 self._merge(one, directory_id, listing, now)
 
     def _unreadable(self, one: _Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
         one.problems += 1
-        one.lost = one.lost or listing.directory == one.folder.path
+        one.lost = one.lost or (listing.directory == one.folder.path and not listing.entries)
         self._ledger.remember("directory", directory_id, "unreadable", listing.problem, now.wall)
         where = handle("directory", directory_id)
-        log.warning("%s cannot be read (%s); what is in it waits", where, listing.problem)
+        log.warning("%s cannot be read, or not all of it (%s); that waits", where, listing.problem)
 
     def _merge(self, one: _Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
         rows = self._ledger.files_between(directory_id, listing.after, listing.upto)
         for entry in listing.entries:
             row = rows.pop(entry.name, None)
-            if row is not None and row.key == entry.key and self._unchanged(row, now):
+            if row is not None and row.key == entry.key and self._unchanged(row):
                 continue
             path = os.path.join(listing.directory, entry.name)
             candidate = Candidate(directory_id, path, entry.key, one.folder.settle_seconds)
             if row is not None:
-                candidate = replace(candidate, file_id=row.file_id, own=row.instance_id)
-            if candidate.file_id not in self.enrolment.comparing:
-                self._seen(candidate, now)
+                candidate = replace(
+                    candidate, file_id=row.file_id, own=row.instance_id, returned=row.key == entry.key
+                )
+            self._seen(candidate, now)
         if listing.proves_absence:
             missing = [row for row in rows.values() if row.state not in (FileState.GONE, FileState.MISSED)]
             if missing:
@@ -170,15 +174,14 @@ class Intake:
         if listing.upto is None:
             self._queue.append(_DirectoryRead(directory_id))
 
-    def _unchanged(self, row: FileRow, now: Moment) -> bool:
+    def _unchanged(self, row: FileRow) -> bool:
         """Say whether a file with the same key as before needs no further look."""
         if row.state in (FileState.GONE, FileState.MISSED):
-            if row.instance_id is None:
-                return False
-            self.enrolment.back(row.file_id, row.instance_id, now)  # the very same, as from a lost disk
-            return True
+            return row.instance_id is not None and self.enrolment.back(row.file_id, row.instance_id)
         if row.state is FileState.SETTLING:
             return row.file_id in self._looks
+        if row.state is FileState.READY:
+            return row.instance_id is not None
         return row.state is not FileState.HELD or row.reason != "unreadable"
 
     # leaving
@@ -187,10 +190,10 @@ class Intake:
         """After a pass, look at what is known in directories that it did not come by: is it gone?"""
         found = [] if one.lost else self._ledger.unread_files(one.number, one.swept, LOOKS_A_JOB)
         if found:
-            last_directory, _, last = found[-1]
-            one.swept = (last_directory, last.name)
-            paths = tuple(os.path.join(path, row.name) for _, path, row in found)
-            rows = [row for _, _, row in found]
+            directory, last = found[-1]
+            one.swept = (directory, last.name)
+            paths = tuple(os.path.join(path, row.name) for path, row in found)
+            rows = [row for _, row in found]
             return [Work(scan.look, (paths,), partial(self._looked_for, rows, one))]
         one.over = True
         report = asdict(one.passed) | {"files": one.files, "problems": one.problems}
@@ -222,7 +225,9 @@ class Intake:
     # settling
 
     def _seen(self, candidate: Candidate, now: Moment) -> None:
-        """Take a new or changed file: to be read now, or looked at again."""
+        """Take a new or changed file: to be read now, or looked at again; once, while it is under way."""
+        if candidate.path in self._under_way or candidate.path in self.enrolment.comparing:
+            return
         earlier = self._looks.pop(candidate.file_id, None) if candidate.file_id is not None else None
         wait = settle.wait_seconds(
             candidate.key,
@@ -232,6 +237,7 @@ class Intake:
             old_seconds=self._pace.old_seconds(candidate.settle_seconds),
         )
         if wait <= 0:
+            self._under_way.add(candidate.path)
             self._queue.append(candidate)
         else:
             self.look_again(candidate, now, wait, "fresh", earlier[0] if earlier else None)
@@ -283,6 +289,8 @@ class Intake:
         directory_id, path, row = found
         settle_seconds = max((f.settle_seconds for f in self._folders), default=5.0)
         candidate = Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id)
+        if row.state is FileState.READY:  # until it is read again it supplies nothing
+            self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=row.instance_id)
         self.sighted(candidate, sight, now)
 
     # headers
@@ -312,6 +320,7 @@ class Intake:
         self._out -= 1
         self._headers_out -= 1
         for candidate, found in zip(files, headers, strict=True):
+            self._under_way.discard(candidate.path)
             match found:
                 case Whole():
                     self._whole(candidate, found, None, now)
@@ -337,15 +346,15 @@ class Intake:
         comparison = self.enrolment.next_comparison()
         if comparison is None:
             return []
-        return [Work(jobs.digest, (comparison.files,), partial(self._compared, comparison.of))]
+        return [Work(jobs.digest, (comparison.files,), partial(self._compared, comparison))]
 
-    def _compared(self, file_id: int, digests: Sequence[jobs.Digest], now: Moment) -> None:
+    def _compared(self, comparison: Comparison, digests: Sequence[jobs.Digest], now: Moment) -> None:
         """Take the hashes of a file and of the one it has its UID in common with."""
         self._out -= 1
-        candidate, whole = self.enrolment.compared(file_id, digests)
-        ours, *others = digests
+        self.enrolment.compared(comparison, digests)
+        candidate, (ours, *others) = comparison.candidate, digests
         if isinstance(ours, bytes) and all(isinstance(other, bytes) for other in others):
-            self._whole(candidate, whole, ours, now)
+            self._whole(candidate, comparison.whole, ours, now)
         elif isinstance(ours, bytes):  # the other file is on the move: its own look will settle it
             self.look_again(candidate, now, candidate.settle_seconds, "comparing")
         else:

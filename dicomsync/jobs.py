@@ -6,6 +6,7 @@ saw, and `rules` and the engine say what that means. None of them raises.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -65,8 +66,8 @@ def _chunks(path: bytes, key: StatKey) -> Iterator[bytes]:
         left = key.size_bytes
         while left > 0:
             chunk = os.read(descriptor, min(left, CHUNK_BYTES))
-            if not chunk:
-                break
+            if not chunk:  # the system says the file is longer than what it gives: a share gone stale
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             left -= len(chunk)
             yield chunk
         _same(descriptor, key)
@@ -185,6 +186,9 @@ def store(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Stored:
         lost = (*lost, change.lost)
         total = sum(part.size_bytes for part in parts)
         silence = Silence("local", total, total)  # some of it may have arrived: it is asked about
+    except dicomweb.PartChanged:
+        total = sum(part.size_bytes for part in parts)
+        silence = Silence("local", total, total)
     except ArchiveProblem as error:
         return Stored(there=there, lost=lost, signal=signal_of(error))
     return Stored(
@@ -221,7 +225,7 @@ def signal_of(error: DicomsyncError) -> Signal:
     """Say what an error that stopped a request tells of the archive, in words fit for a log."""
     match error:
         case NoAnswer(why="unreachable"):
-            return Signal(Trouble.UNREACHABLE, "no connection")
+            return Signal(Trouble.UNREACHABLE, error.message)
         case NoAnswer(why=why):
             return Signal(
                 Trouble.FAILING, "no answer in time" if why == "timeout" else "the connection broke"
@@ -236,11 +240,15 @@ def signal_of(error: DicomsyncError) -> Signal:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What asking about one instance found; `sha256` is of our own file, where it was read for this."""
+    """What asking about one instance found.
+
+    `sha256` is of our own file, where it was read for this; `lost` says that it could not be.
+    """
 
     instance_id: int
     finding: Finding
     sha256: bytes | None = None
+    lost: Lost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +287,13 @@ def _compare(client: dicomweb.Client, kind: dicomweb.Kind, due: Due) -> tuple[Fo
     ours = due.sha256
     if ours is None and due.source is not None:
         taken = _digest(due.source.path, due.source.key)
-        ours = taken if isinstance(taken, bytes) else None
+        if not isinstance(taken, bytes):
+            now = taken.key if isinstance(taken, Changed) else taken
+            lost = Lost(due.instance_id, due.source.file_id, now)
+            return Found(due.instance_id, Finding.UNREAD, lost=lost), Signal()
+        ours = taken
     if ours is None:
-        return Found(due.instance_id, Finding.INCOMPARABLE), Signal()
+        return Found(due.instance_id, Finding.UNREAD), Signal()
     try:
         theirs, size_bytes = _remote_digest(client, due)
     except NotThere:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import warnings
 
 
 class _Stderr(logging.Handler):
@@ -18,7 +19,7 @@ class _Stderr(logging.Handler):
         try:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
-        except (OSError, ValueError):  # a closed pipe must not stop uploads
+        except Exception:  # a closed pipe, or a line that cannot be made, must not stop uploads
             return
 
 
@@ -57,6 +58,10 @@ class Enough(logging.Filter):
         return True
 
 
+def _nowhere(*_warning: object, **_more: object) -> None:
+    """Where other packages' warnings go."""
+
+
 def configure(verbosity: int) -> None:
     """Set up logging: -1 errors only, 0 warnings, 1 what happens, 2 everything."""
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
@@ -70,5 +75,6 @@ def configure(verbosity: int) -> None:
     ours.setLevel(levels.get(verbosity, logging.DEBUG))
     ours.propagate = False
     logging.raiseExceptions = False
+    warnings.showwarning = _nowhere  # other packages' warnings quote what they read
     root = logging.getLogger()
     root.handlers = [logging.NullHandler()]

@@ -104,8 +104,9 @@ class Source:
 class Due:
     """One instance that is due: what a request about it needs, and what became of it so far.
 
-    `together` is the most instances its next request may hold (None: any number), `looks` how often
-    it was looked for and not found; `sha256` is of the whole file, None until its bytes were read.
+    `together` is the most instances its next request may hold (None: any number), `unclear` how many
+    attempts failed without a clear reason, `looks` how often it was looked for and not found; `sha256`
+    is of the whole file, None until its bytes were read.
     """
 
     instance_id: int
@@ -117,6 +118,7 @@ class Due:
     sha256: bytes | None
     reason: str
     attempts: int
+    unclear: int
     looks: int
     together: int | None
     source: Source | None = None
@@ -126,8 +128,8 @@ class Due:
 class Transition:
     """What one instance becomes. `wait_seconds` is until it is due again (None: by its attempts).
 
-    `counts` says whether this consumed an attempt; `detail` may hold the server's own words, which
-    are for the ledger and never for a log.
+    `counts` says whether this consumed an attempt, `unclear` one that failed without a clear reason;
+    `detail` may hold the server's own words, which are for the ledger and never for a log.
     """
 
     instance_id: int
@@ -136,6 +138,7 @@ class Transition:
     detail: str = ""
     wait_seconds: float | None = 0.0
     counts: bool = False
+    unclear: bool = False
     looks: int = 0
     together: int | None = None
     verified: bool = False

@@ -7,7 +7,25 @@ import re
 from pathlib import Path
 
 NETWORK = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "beegfs", "davfs")
+    (
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "9p",
+        "afs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "beegfs",
+        "davfs",
+        "virtiofs",
+        "vboxsf",
+        "orangefs",
+        "gfs2",
+        "ocfs2",
+    )
 )
 _TABLE = Path("/proc/self/mountinfo")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
@@ -24,7 +42,7 @@ def kind(path: bytes, table: bytes | None = None) -> str:
         except OSError:
             return "local"
     where = os.path.realpath(path)
-    best, found = b"", "local"
+    found = "local"
     for line in table.splitlines():
         before, _, after = line.partition(b" - ")
         fields = before.split()
@@ -32,8 +50,8 @@ def kind(path: bytes, table: bytes | None = None) -> str:
             continue
         point = _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), fields[4])
         inside = where == point or where.startswith(point.rstrip(b"/") + b"/")
-        if inside and len(point) >= len(best):  # of two on one point the later one is on top
-            best, found = point, _named(after.split()[0].decode("ascii", "replace"))
+        if inside:  # the table is in the order of mounting: what came last hides what was there
+            found = _named(after.split()[0].decode("ascii", "replace"))
     return found
 
 

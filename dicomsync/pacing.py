@@ -94,7 +94,8 @@ class SizeLimit:
 
     def at(self, wall: float) -> int | None:
         """Give the limit in bytes, or None where none is known or it is too old to trust."""
-        return self.most_bytes if wall - self.learnt_at < LIMIT_KEPT_SECONDS else None
+        fresh = 0 <= wall - self.learnt_at < LIMIT_KEPT_SECONDS
+        return self.most_bytes if fresh else None
 
     def refused(self, size_bytes: int, wall: float) -> SizeLimit:
         """Halve after a request of `size_bytes` was too large."""

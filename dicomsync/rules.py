@@ -109,36 +109,54 @@ class Verdict:
     """What came of one request: each instance's transition, and what it says of the archive."""
 
     transitions: tuple[Transition, ...]
-    signal: Signal = Signal()
+    signal: Signal | None = Signal()  # None: it says nothing of the archive, good or bad
     too_large: bool = False
 
 
 def unconfirmed(due: Due, reason: str, confirm_wait: float, *, together: int | None = None) -> Transition:
-    """The archive may or may not have it: ask, after the wait that the reason calls for."""
+    """The archive may or may not have it: ask, after the wait that the reason calls for.
+
+    It then travels with `together` others at most, or with as few as before.
+    """
+    known = [most for most in (due.together, together) if most is not None]
     return Transition(
         due.instance_id,
         InstanceState.UNCONFIRMED,
         reason,
         wait_seconds=ASK_WAITS[reason][0] * confirm_wait,
-        together=together,
+        together=min(known, default=None),
     )
+
+
+def _doubted(batch: Sequence[Due], reason: str, confirm_wait: float) -> tuple[Transition, ...]:
+    """A request came to grief on its way: ask about all of it, and send half as many together again.
+
+    One file can be what makes an archive fail; halving brings it to stand alone.
+    """
+    half = max(1, len(batch) // 2)
+    return tuple(unconfirmed(due, reason, confirm_wait, together=half) for due in batch)
+
+
+def _alone(batch: Sequence[Due]) -> bool:
+    """Whether a request holds just one instance that has been isolated: its failures are its own."""
+    return len(batch) == 1 and batch[0].together == 1
 
 
 def after_answer(batch: Sequence[Due], answer: Answer, confirm_wait: float) -> Verdict:
     """Turn the answer to one store request into transitions, one for each instance of the batch."""
-    if not answer.complete and answer.status < 300:
-        # A success that came before the body was read is none.
+    if not answer.complete and (answer.status < 300 or answer.response is not None):
+        # What is said of instances before the whole body was read proves nothing.
         signal = Signal(Trouble.FAILING, "it answered before it had read the request")
-        return Verdict(tuple(unconfirmed(d, "broken", confirm_wait) for d in batch), signal)
+        return Verdict(_doubted(batch, "broken", confirm_wait), None if _alone(batch) else signal)
     if answer.response is None:
         verdict = _without_module(batch, answer, confirm_wait)
         said = f"status {answer.status} {answer.excerpt}".strip()
         return replace(verdict, transitions=tuple(replace(t, detail=said) for t in verdict.transitions))
     transitions = _by_module(batch, answer, answer.response, confirm_wait)
-    return Verdict(transitions, _signal_of_failures(batch, transitions))
+    return Verdict(transitions, _signal_of_failures(batch, transitions, answer))
 
 
-def _signal_of_failures(batch: Sequence[Due], transitions: Sequence[Transition]) -> Signal:
+def _signal_of_failures(batch: Sequence[Due], transitions: Sequence[Transition], answer: Answer) -> Signal:
     """Say what it tells of the archive when every instance of a batch failed without being to blame.
 
     An archive that is full, or broken inside, refuses one batch as it refuses the next: it is to be
@@ -147,10 +165,14 @@ def _signal_of_failures(batch: Sequence[Due], transitions: Sequence[Transition])
     if any(one.state is not InstanceState.PENDING for one in transitions):
         return Signal()
     codes = {one.reason for one in transitions}
-    acts = {failure(_code(code))[0] for code in codes}
-    if acts == {Act.LATER}:
-        return Signal(Trouble.BUSY, f"it refuses every instance for now: {in_words(min(codes))}")
-    return Signal(Trouble.FAILING, "it fails every instance of a batch") if len(batch) > 1 else Signal()
+    if codes == {"failure-0124"}:
+        return Signal(Trouble.AUTH, in_words("failure-0124"))
+    if all(code.startswith("failure-A7") and code != "failure-A77A" for code in codes):
+        return Signal(Trouble.BUSY, in_words(min(codes)), answer.retry_after_seconds)
+    if answer.retry_after_seconds is not None:
+        return Signal(Trouble.BUSY, f"status {answer.status}", answer.retry_after_seconds)
+    unclear = all(failure(_code(code))[0] is Act.TRY for code in codes)
+    return Signal(Trouble.FAILING, "it fails every instance") if unclear and len(batch) > 1 else Signal()
 
 
 def _code(reason: str) -> int | None:
@@ -165,12 +187,12 @@ def _by_module(
     named = {d.sop_instance_uid for d in batch}
     stored = {r.sop_instance_uid: r for r in response.referenced}
     failed: dict[str, Failed] = {}
-    nameless: list[int | None] = list(response.other_failures)
+    nameless = [Failed(None, reason=code) for code in response.other_failures]
     for item in response.failed:
         if item.sop_instance_uid in named:
             failed[str(item.sop_instance_uid)] = item
         else:  # without a UID, or with one made up by the archive for a part it could not read
-            nameless.append(item.reason)
+            nameless.append(item)
     silent = [d for d in batch if d.sop_instance_uid not in stored and d.sop_instance_uid not in failed]
     shared = _shared_failure(nameless, len(silent))
     transitions = []
@@ -181,23 +203,29 @@ def _by_module(
         elif uid in stored:
             transitions.append(_stored(due, stored[uid]))
         elif uid in failed:
-            transitions.append(_failed(due, failed[uid].reason, failed[uid].text, len(batch), confirm_wait))
+            transitions.append(_failed(due, failed[uid], len(batch), confirm_wait))
         elif shared is not None:
-            transitions.append(_failed(due, shared, "", len(batch), confirm_wait))
+            transitions.append(_failed(due, shared, len(batch), confirm_wait))
         else:
             transitions.append(_unnamed(due, answer.status, len(batch), confirm_wait))
     return tuple(transitions)
 
 
-def _shared_failure(nameless: Sequence[int | None], silent: int) -> int | None:
+def _shared_failure(nameless: Sequence[Failed], silent: int) -> Failed | None:
     """Give the failure of the instances that were not named, where the nameless items can tell.
 
     Only when there are as many of one as of the other, and all ask for the same act.
     """
-    if not nameless or len(nameless) != silent or None in nameless:
+    if not nameless or len(nameless) != silent or any(item.reason is None for item in nameless):
         return None
-    acts = {failure(code)[0] for code in nameless}
-    return nameless[0] if len(acts) == 1 and acts <= {Act.REJECT, Act.LATER, Act.TRY} else None
+    return nameless[0] if len({_act(item) for item in nameless}) == 1 else None
+
+
+def _act(item: Failed) -> Act:
+    """Say what a failed item asks for: by its code, and for a code that says nothing by its words."""
+    if item.reason == 0x0110 and "already exist" in item.text.lower():
+        return Act.ASK
+    return failure(item.reason)[0]
 
 
 def _stored(due: Due, item: Referenced) -> Transition:
@@ -208,13 +236,11 @@ def _stored(due: Due, item: Referenced) -> Transition:
     return Transition(due.instance_id, InstanceState.STORED, reason, detail=words)
 
 
-def _failed(due: Due, code: int | None, text: str, together: int, confirm_wait: float) -> Transition:
-    """Take one Failure Reason by the table."""
-    act, _ = failure(code)
-    if code == 0x0110 and "already exist" in text.lower():
-        act = Act.ASK  # the one code some archives have for everything: only the text tells
-    reason = f"failure-{code:04X}" if code is not None else "failure-none"
-    match act:
+def _failed(due: Due, item: Failed, together: int, confirm_wait: float) -> Transition:
+    """Take one failed item by the table."""
+    reason = f"failure-{item.reason:04X}" if item.reason is not None else "failure-none"
+    text = item.text
+    match _act(item):
         case Act.ASK:
             ask = unconfirmed(due, "duplicate", confirm_wait)
             return replace(ask, detail=f"{reason} {text}".strip())
@@ -231,7 +257,7 @@ def _failed(due: Due, code: int | None, text: str, together: int, confirm_wait: 
 
 def _tried(due: Due, reason: str, text: str, together: int) -> Transition:
     """Try again: with others, then alone, and after enough tries leave it to a person."""
-    tries = due.attempts + 1
+    tries = due.unclear + 1
     if tries >= GIVE_UP_AFTER and together == 1:
         return Transition(due.instance_id, InstanceState.REJECTED, reason, detail=text, counts=True)
     return Transition(
@@ -241,6 +267,7 @@ def _tried(due: Due, reason: str, text: str, together: int) -> Transition:
         detail=text,
         wait_seconds=None,
         counts=True,
+        unclear=True,
         together=1 if tries >= ALONE_AFTER else None,
     )
 
@@ -263,6 +290,7 @@ _STATUS_WORDS = {
     401: "it does not accept the credential",
     403: "this account may not store there",
     404: "the URL is not a DICOMweb store address (does the base need /v2 or /dicom-web?)",
+    407: "a proxy on the way wants a credential",
     405: "the URL does not take POST: not a DICOMweb base, or storing is switched off",
     406: "it does not answer in application/dicom+json",
     411: "it wants a Content-Length: something between has removed it",
@@ -273,7 +301,7 @@ _STATUS_WORDS = {
 
 def signal_for(status: int, retry_after_seconds: float | None = None) -> Signal:
     """Say what a status, with nothing in its body that speaks of instances, tells of the archive."""
-    if status in (401, 403):
+    if status in (401, 403, 407):
         return Signal(Trouble.AUTH, _STATUS_WORDS[status])
     if status in _STATUS_WORDS or 300 <= status < 400:
         words = _STATUS_WORDS.get(status, f"it redirects (status {status}): give the final URL")
@@ -304,7 +332,8 @@ def _without_module(batch: Sequence[Due], answer: Answer, confirm_wait: float) -
     if status in (408, 425, 429) or (status >= 500 and answer.sent_bytes == 0):
         return _paused(batch, "busy", signal)
     if signal.trouble is not Trouble.NONE:
-        return Verdict(tuple(unconfirmed(d, "server-error", confirm_wait) for d in batch), signal)
+        told = None if _alone(batch) and signal.retry_after_seconds is None else signal
+        return Verdict(_doubted(batch, "server-error", confirm_wait), told)
     return Verdict(tuple(_tried(d, f"status-{status}", "", len(batch)) for d in batch))
 
 
@@ -323,9 +352,7 @@ def _too_large(batch: Sequence[Due]) -> Verdict:
     return Verdict(tuple(back), too_large=True)
 
 
-def after_no_answer(
-    batch: Sequence[Due], why: str, sent_bytes: int, total_bytes: int, confirm_wait: float
-) -> Verdict:
+def after_no_answer(batch: Sequence[Due], why: str, sent_bytes: int, confirm_wait: float) -> Verdict:
     """Turn a request that got no answer into transitions: what may have arrived is asked about.
 
     `why` is unreachable, broken, timeout or local (our own side ended it: a file changed).
@@ -339,11 +366,11 @@ def after_no_answer(
     signal = Signal(trouble, words)
     if sent_bytes == 0:
         return _paused(batch, "no-answer", signal)
-    reason = "timeout" if why == "timeout" else "broken"
+    if why == "local":
+        return Verdict(tuple(unconfirmed(due, "broken", confirm_wait) for due in batch), None)
     # A server that refuses a large body and stops reading shows as a timeout and never as 413.
-    stuck = why == "timeout" and sent_bytes < total_bytes and len(batch) > 1
-    half = len(batch) // 2 if stuck else None
-    return Verdict(tuple(unconfirmed(d, reason, confirm_wait, together=half) for d in batch), signal)
+    reason = "timeout" if why == "timeout" else "broken"
+    return Verdict(_doubted(batch, reason, confirm_wait), None if _alone(batch) else signal)
 
 
 class Finding(StrEnum):
@@ -352,7 +379,8 @@ class Finding(StrEnum):
     ABSENT = "absent"
     EQUAL = "equal"  # there, and the same from byte 128 on
     DIFFERENT = "different"
-    INCOMPARABLE = "incomparable"  # there, but its bytes, or ours, are not to be had
+    INCOMPARABLE = "incomparable"  # there, but its bytes are not to be had, or no file holds ours any more
+    UNREAD = "unread"  # there, but our file cannot be read just now
     FAILED = "failed"  # the question itself got no good answer
 
 
@@ -372,13 +400,12 @@ def after_look(due: Due, finding: Finding, sha256: bytes | None, confirm_wait: f
             if due.reason in _FROM_US:
                 return Transition(same, InstanceState.STORED, "presence-only", sha256=sha256)
             return Transition(same, InstanceState.CONFLICT, "incomparable", sha256=sha256)
-        case Finding.FAILED:
+        case Finding.FAILED | Finding.UNREAD:
             return Transition(
                 same,
                 InstanceState.UNCONFIRMED,
                 due.reason,
-                wait_seconds=None,
-                counts=True,
+                wait_seconds=confirm_wait,
                 looks=due.looks,
                 together=due.together,
             )

@@ -19,7 +19,8 @@ from dicomsync.model import Folder, StatKey
 Sight = StatKey | str | None
 """What a look at one file saw: its key, what was in the way, or None: it is proved gone."""
 
-STEP_ENTRIES = 2_000  # what one turn of the engine records in one transaction
+STEP_ENTRIES = 2_000  # about what one turn of the engine merges in one transaction
+PART_ENTRIES = 20_000  # of a larger directory one step takes this many: each part lists it anew
 SAMPLES = 20
 
 
@@ -56,7 +57,7 @@ class Passed:
 class Listing:
     """The files of a directory with `after` < name <= `upto` (None: to its end), sorted by name.
 
-    `problem` says why it could not be read, in the system's words. Only a listing with
+    `problem` says what in it could not be read, in the system's words. Only a listing with
     `proves_absence` says anything about names that are not in it.
     """
 
@@ -90,8 +91,8 @@ def start(folder: Folder) -> Position:
     return Position(((folder.path, b""),))
 
 
-def step(folder: Folder, position: Position, most: int = STEP_ENTRIES) -> Step:
-    """Read directories until about `most` entries are together.
+def step(folder: Folder, position: Position, most: int = STEP_ENTRIES, part: int = PART_ENTRIES) -> Step:
+    """Read directories until about `most` entries are together; of one directory at most `part`.
 
     Symbolic links are not followed (but the folder itself may be one); names are bytes; sub-directories
     are read after the files beside them. Nothing is raised: what cannot be read is a listing that says so.
@@ -102,7 +103,7 @@ def step(folder: Folder, position: Position, most: int = STEP_ENTRIES) -> Step:
     seen = 0
     while todo and seen < most:
         directory, after = todo.pop()
-        listing, below = _read(folder, directory, after, most, samples)
+        listing, below = _read(folder, directory, after, part, samples)
         listings.append(listing)
         samples -= listing.passed.sampled
         seen += len(listing.entries) + listing.passed.excluded + 1
@@ -169,12 +170,12 @@ def _listed(
                 if not out:
                     below.append(name)
                 continue
-            if out or not wanted.match(item.name.lower()):
-                excluded += 1
-                if len(sample) < samples:
-                    sample.append(item.name)
-            elif item.is_symlink():
+            if item.is_symlink() and not out:
                 links += 1
+            elif out or not wanted.match(item.name.lower()):
+                excluded += 1
+                if len(sample) < samples and not out:
+                    sample.append(item.name)
             elif not item.is_file(follow_symlinks=False):
                 special += 1
             elif name > after:
@@ -187,40 +188,51 @@ def _listed(
     if len(names) > most:
         del names[most:]
         cut = True
-    entries, changed = _entries(descriptor, names)
+    entries, changed, problem = _entries(descriptor, names)
     passed = Passed(excluded, links, special + changed) if not after else Passed()
     if sample and not after:
         passed = replace(
             passed, sampled=len(sample), sampled_dicom=sum(_is_dicom(name, descriptor) for name in sample)
         )
-    listing = Listing(directory, entries, after, names[-1] if cut else None, passed=passed)
+    upto = names[-1] if cut else None
+    listing = Listing(directory, entries, after, upto, not problem, problem, passed)
     below.sort()
     return listing, [os.path.join(directory, name) for name in below] if not after else []
 
 
-def _entries(descriptor: int, names: list[bytes]) -> tuple[tuple[Entry, ...], int]:
-    """Look at each name; what vanished since is left out, what is no regular file any more counted."""
+def _entries(descriptor: int, names: list[bytes]) -> tuple[tuple[Entry, ...], int, str]:
+    """Look at each name; what vanished since is left out, what is no regular file any more counted.
+
+    One name that cannot be looked at is a problem of this directory, and none of the other names.
+    """
     entries = []
     odd = 0
+    problem = ""
     for name in names:
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            problem = os.strerror(error.errno or 0)
+            continue
         if stat.S_ISREG(status.st_mode):
             entries.append(Entry(name, StatKey.of(status)))
         else:
             odd += 1
-    return tuple(entries), odd
+    return tuple(entries), odd, problem
 
 
 def _single(path: bytes) -> Listing:
     """Take a folder that is a file: someone named just this one."""
     directory, name = os.path.split(path)
-    key = look((path,))[0]
-    if isinstance(key, StatKey):
-        return Listing(directory, (Entry(name, key),), proves_absence=False)
-    return Listing(directory, problem=key or os.strerror(2), proves_absence=False)
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except OSError as error:
+        return Listing(directory, problem=os.strerror(error.errno or 0), proves_absence=False)
+    if not stat.S_ISREG(status.st_mode):
+        return Listing(directory, passed=Passed(special=1), proves_absence=False)
+    return Listing(directory, (Entry(name, StatKey.of(status)),), proves_absence=False)
 
 
 def _is_dicom(name: str, descriptor: int) -> bool:

@@ -37,6 +37,7 @@ class End(StrEnum):
 
     FINISHED = "finished"
     UNREACHED = "unreached"  # the archive never answered
+    REFUSED = "refused"  # it answered, and it is not to be used as it is: its address, our credential
     PATIENCE = "patience"  # nothing moved for as long as one was ready to wait
     TIME = "time"  # --max-duration
     STOPPED = "stopped"  # a signal
@@ -60,8 +61,8 @@ class Report:
     dry_run: bool = False
 
     def count(self, *states: InstanceState | FileState) -> int:
-        """Count the files whose instance, or which themselves, are in one of these states."""
-        return sum(one.n for one in self.outcomes if (one.instance_state or one.file_state) in states)
+        """Count the files that end in one of these states."""
+        return sum(one.n for one in self.outcomes if one.state in states)
 
     @property
     def due(self) -> int:
@@ -83,7 +84,7 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0 all stored, 5 some still due, 20 finished but some need a person."""
-        if self.end is not End.FINISHED and (self.due or self.end is End.UNREACHED):
+        if self.end is not End.FINISHED and (self.due or self.end in (End.UNREACHED, End.REFUSED)):
             return 5
         return 20 if self.for_a_person else 0
 
@@ -177,7 +178,7 @@ def _loop(
     watch: Callable[[Progress], None],
 ) -> End:
     started = last_shown = moved = time.monotonic()
-    settled = 0
+    mark = engine.moved
     while True:
         now = moment()
         busy = engine.turn(now)
@@ -191,10 +192,10 @@ def _loop(
         if max_seconds is not None and now.mono - started > max_seconds:
             return End.TIME
         if engine.delivery.failed_to_reach:
-            return End.UNREACHED
-        if not engine.intake.idle or engine.delivery.settled != settled:
-            moved, settled = now.mono, engine.delivery.settled
-        elif engine.idle and now.mono - moved > patience_seconds:
+            return End.REFUSED if engine.delivery.refused else End.UNREACHED
+        if engine.moved != mark:
+            moved, mark = now.mono, engine.moved
+        elif now.mono - moved > patience_seconds and not engine.delivery.sending:
             return End.PATIENCE
         if not busy:
             engine.wait(moment())
@@ -242,7 +243,7 @@ def folders_of(config: Config, paths: Sequence[Path] = ()) -> list[Folder]:
         if not config.folders:
             raise UsageProblem("There is no folder to look into.", hint="Name a PATH, or add [[folders]].")
         return [_folder(one, os.path.abspath(one.path)) for one in config.folders]
-    wanted = sorted({os.path.abspath(path) for path in paths})
+    wanted = sorted({_place(path) for path in paths})
     outer = [path for path in wanted if not any(_below(path, other) for other in wanted)]
     folders = []
     for path in outer:
@@ -262,10 +263,15 @@ def _keep_out(ledger: Path, folders: Sequence[Folder]) -> None:
             )
 
 
+def _place(path: Path) -> str:
+    """Give the path as it is kept; of a file that was named, the file that a link leads to."""
+    return os.path.realpath(path) if path.is_file() else os.path.abspath(path)
+
+
 def _folder(config: FolderConfig, path: str) -> Folder:
     where = os.fsencode(path)
     settle = config.settle
-    if settle == "auto":
+    if settle is None:
         settle = LOCAL_SETTLE_SECONDS if mounts.kind(where) == "local" else NETWORK_SETTLE_SECONDS
     include = config.include
     if os.path.isfile(path):

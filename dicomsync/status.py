@@ -131,12 +131,9 @@ def by_outcome(outcomes: list[Outcome] | tuple[Outcome, ...]) -> list[list[str]]
     totals: dict[str, int] = {}
     whys: dict[str, dict[str, int]] = {}
     for one in outcomes:
-        state = str(one.instance_state or one.file_state)
-        if one.file_state is FileState.GONE and one.instance_state is not InstanceState.MISSED:
-            state = "gone"
-        why = one.instance_reason if one.instance_state else one.file_reason
+        state, why = str(one.state), one.reason
         totals[state] = totals.get(state, 0) + one.n
-        if why and state != "gone":
+        if why and one.state is not FileState.GONE:
             reason = whys.setdefault(state, {})
             reason[why] = reason.get(why, 0) + one.n
     order = [str(s) for s in (InstanceState.STORED, *DUE)]
@@ -149,5 +146,5 @@ def by_outcome(outcomes: list[Outcome] | tuple[Outcome, ...]) -> list[list[str]]
 
 def meaning_of(outcomes: list[Outcome] | tuple[Outcome, ...]) -> dict[str, str]:
     """Give the words for every reason that occurs, to be shown below a table."""
-    codes = {one.instance_reason if one.instance_state else one.file_reason for one in outcomes}
+    codes = {one.reason for one in outcomes if one.state is not FileState.GONE}
     return {code: rules.in_words(code) for code in sorted(codes) if code}

@@ -9,11 +9,12 @@ from dicomsync import status, words
 from dicomsync.service import End, Report
 
 _ENDS = {
-    End.FINISHED: "finished",
-    End.UNREACHED: "stopped: the archive could not be reached",
-    End.PATIENCE: "stopped: nothing moved for as long as it was to wait (--patience)",
-    End.TIME: "stopped: its time was up (--max-duration)",
-    End.STOPPED: "stopped by a signal",
+    End.FINISHED: "finished after {}",
+    End.UNREACHED: "stopped after {}, the archive could not be reached",
+    End.REFUSED: "stopped after {}, as the archive cannot be used like this",
+    End.PATIENCE: "stopped after {}, nothing having moved for as long as it was to wait (--patience)",
+    End.TIME: "stopped after {}, its time being up (--max-duration)",
+    End.STOPPED: "stopped by a signal after {}",
 }
 
 
@@ -21,7 +22,7 @@ def text(report: Report) -> str:
     """Say how a backfill went: one sentence, the table of outcomes, what is left, what to do."""
     if report.dry_run:
         return _dry(report)
-    lines = [f"Backfill {_ENDS[report.end]} after {words.span(report.seconds)}: {_stored_now(report)}."]
+    lines = [f"Backfill {_ENDS[report.end].format(words.span(report.seconds))}: {_stored_now(report)}."]
     lines += _table(report)
     if report.due:
         lines += ["", *_due(report)]
@@ -64,7 +65,7 @@ def _due(report: Report) -> list[str]:
     if report.trouble:
         lines.insert(0, f"The archive: {report.trouble}.")
         if report.hint:
-            lines.insert(1, report.hint)
+            lines.insert(1, report.hint[0].upper() + report.hint[1:])
     return lines
 
 

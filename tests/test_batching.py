@@ -27,6 +27,7 @@ def due(number: int = 1, size_bytes: int = 10, together: int | None = None) -> D
         sha256=None,
         reason="",
         attempts=0,
+        unclear=0,
         looks=0,
         together=together,
     )

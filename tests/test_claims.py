@@ -31,8 +31,9 @@ def known(
     series: str = "1.2.3",
     sha256: bytes | None = OTHERS,
     path: bytes | None = B,
+    yielded: bool = False,
 ) -> Known:
-    return Known(number, state, study, series, size_bytes, sha256, path)
+    return Known(number, state, study, series, size_bytes, sha256, path, yielded)
 
 
 def claim(
@@ -88,8 +89,9 @@ CLASHES = [
     (InstanceState.STORED, C, Claim.CONFLICTS),
     (InstanceState.LEAVING, A, Claim.CONFLICTS),
     (InstanceState.DELETING, A, Claim.CONFLICTS),
-    (InstanceState.CONFLICT, A, Claim.NEW),  # these claim nothing any more
-    (InstanceState.REJECTED, A, Claim.NEW),
+    (InstanceState.CONFLICT, A, Claim.CONFLICTS),  # the archive has another one still
+    (InstanceState.CONFLICT, C, Claim.CONFLICTS),
+    (InstanceState.REJECTED, A, Claim.NEW),  # these claim nothing any more
     (InstanceState.MISSED, A, Claim.NEW),
     (InstanceState.DELETED, A, Claim.NEW),
 ]
@@ -103,6 +105,12 @@ def test_other_content_under_a_known_uid(state: InstanceState, path: bytes, expe
 
 def test_the_table_above_has_every_state() -> None:
     assert {state for state, _, _ in CLASHES} == set(InstanceState)
+
+
+def test_a_content_that_only_had_yielded_to_another_file_stands_in_nobodys_way() -> None:
+    assert claim(known(CONFLICT, yielded=True)) is Claim.NEW
+    rows = [known(CONFLICT, number=1, yielded=True), known(CONFLICT, number=2, sha256=b"\x03" * 32)]
+    assert decide(whole(), A, OURS, rows) == Decision(Claim.CONFLICTS, 2)
 
 
 def test_an_instance_that_no_file_holds_any_more_gives_way_to_any_path() -> None:
@@ -119,8 +127,25 @@ def test_paths_are_compared_as_bytes_and_not_by_any_alphabet() -> None:
 
 
 def test_a_file_rewritten_before_it_was_sent_updates_its_own_instance() -> None:
-    assert decide(whole(size_bytes=5), A, None, [known(path=A)], 7) == Decision(Claim.UPDATES, 7)
-    assert claim(known(path=None), own=7) is Claim.UPDATES  # being looked at, it holds nothing for now
+    for sha256 in (None, OTHERS):  # no other file holds it
+        row = known(path=None, sha256=sha256)
+        assert decide(whole(size_bytes=5), A, None, [row], 7) == Decision(Claim.UPDATES, 7)
+        assert claim(row, own=7) is Claim.UPDATES
+
+
+@pytest.mark.parametrize("sha256", [None, OURS])
+@pytest.mark.parametrize("new", [whole(), whole(size_bytes=5)], ids=["alike", "other size"])
+def test_a_file_that_is_there_again_supplies_its_own_instance_that_the_archive_is_asked_about(
+    new: Whole, sha256: bytes | None
+) -> None:
+    row = known(InstanceState.UNCONFIRMED, sha256=None, path=None)
+    assert decide(new, A, sha256, [row], 7) == Decision(Claim.SUPPLIES, 7)
+    assert decide(new, A, OURS, [row], 8).claim is not Claim.SUPPLIES, "it is another file's"
+
+
+def test_a_file_rewritten_to_the_content_that_had_yielded_to_it_lets_that_one_go() -> None:
+    rows = [known(path=None), known(CONFLICT, number=2, sha256=OURS, path=C, yielded=True)]
+    assert decide(whole(), A, OURS, rows, 7) == Decision(Claim.PREVAILS, 2)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +174,81 @@ def test_the_instance_of_another_file_is_never_updated() -> None:
     assert claim(known(number=8, path=B), own=7) is Claim.DISPLACES
 
 
+# a file that is being looked at again
+
+
+@pytest.mark.parametrize("sha256", [None, OURS])
+@pytest.mark.parametrize("path", [A, C])
+@pytest.mark.parametrize("new", [whole(), whole(size_bytes=5)], ids=["alike", "other size"])
+def test_nothing_is_decided_while_the_only_file_of_what_is_due_is_being_looked_at_again(
+    new: Whole, path: bytes, sha256: bytes | None
+) -> None:
+    row = known(sha256=None, path=None)
+    assert decide(new, path, sha256, [row]) == Decision(Claim.LATER, 7)
+    assert decide(new, path, sha256, [row], own=8) == Decision(Claim.LATER, 7)
+    assert decide(new, path, sha256, [row], own=7) == Decision(Claim.UPDATES, 7), "it is this very file"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (known(sha256=OTHERS, path=None), Claim.DISPLACES),  # its bytes are known: that can be decided
+        (known(sha256=OURS, path=None), Claim.SAME),
+        (known(sha256=None, path=B), Claim.COMPARE),
+        (known(CONFLICT, sha256=None, path=None), Claim.CONFLICTS),  # it is not due
+        (known(CONFLICT, sha256=None, path=None, yielded=True), Claim.NEW),
+        (known(MISSED, sha256=None, path=None), Claim.REVIVES),
+    ],
+)
+def test_only_what_is_due_without_file_and_hash_is_waited_for(row: Known, expected: Claim) -> None:
+    assert claim(row) is expected
+
+
 # several known
+
+
+@pytest.mark.parametrize("sha256", [OURS, None])
+@pytest.mark.parametrize(("path", "expected"), [(C, Claim.CONFLICTS), (A, Claim.DISPLACES)])
+def test_what_was_missed_cannot_come_back_while_another_content_has_its_place(
+    path: bytes, expected: Claim, sha256: bytes | None
+) -> None:
+    rows = [known(number=1, sha256=OTHERS), known(MISSED, number=2, sha256=sha256, path=None)]
+    assert decide(whole(), path, OURS, rows) == Decision(expected, 1)
+
+
+def test_what_was_missed_does_not_hide_that_the_content_is_there() -> None:
+    rows = [known(InstanceState.STORED, number=1, sha256=OURS), known(MISSED, number=2, sha256=OURS)]
+    assert decide(whole(), A, OURS, rows) == Decision(Claim.SAME, 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "path", "expected"),
+    [
+        (PENDING, A, Claim.PREVAILS),  # smaller than b.dcm
+        (PENDING, C, Claim.SAME),
+        (InstanceState.STORED, A, Claim.SAME),  # stored first stands, whatever its path
+        (InstanceState.STORED, C, Claim.SAME),
+        (InstanceState.SENDING, A, Claim.SAME),
+        (InstanceState.UNCONFIRMED, A, Claim.SAME),
+        (InstanceState.LEAVING, A, Claim.SAME),
+        (InstanceState.DELETING, A, Claim.SAME),
+    ],
+)
+def test_a_content_that_had_yielded_prevails_by_a_smaller_path_over_what_is_unsent_alone(
+    state: InstanceState, path: bytes, expected: Claim
+) -> None:
+    rows = [known(state, number=1), known(CONFLICT, number=2, sha256=OURS, path=C, yielded=True)]
+    assert decide(whole(), path, OURS, rows) == Decision(expected, 2)
+
+
+def test_a_content_that_had_yielded_prevails_over_one_that_no_file_holds_any_more() -> None:
+    rows = [known(number=1, path=None), known(CONFLICT, number=2, sha256=OURS, path=C, yielded=True)]
+    assert decide(whole(), C, OURS, rows) == Decision(Claim.PREVAILS, 2)
+
+
+def test_a_content_that_is_a_conflict_for_another_reason_does_not_prevail() -> None:
+    rows = [known(number=1), known(CONFLICT, number=2, sha256=OURS, path=C)]
+    assert decide(whole(), A, OURS, rows) == Decision(Claim.SAME, 2)
 
 
 def test_content_that_lost_before_has_lost_still_and_gives_no_second_alarm() -> None:
@@ -187,6 +286,7 @@ class Row:
     sha256: bytes
     read: bool
     paths: set[bytes]
+    yielded: bool = False  # to another unsent file, which went first
 
 
 class Site:
@@ -207,17 +307,27 @@ class Site:
             sha256, other.read = content, True
             self.compared += 1
         row = Row(PENDING, new, content, sha256 is not None, {path})
-        match decision.claim:
-            case Claim.SAME:
-                self.rows[decision.instance_id or 0].paths.add(path)
+        found = self.rows.get(decision.instance_id or 0)
+        match decision.claim, found:
+            case Claim.SAME, Row():
+                found.paths.add(path)
                 return
-            case Claim.CONFLICTS:
-                row.state = CONFLICT
-            case Claim.DISPLACES:
-                self.rows[decision.instance_id or 0].state = CONFLICT
+            case Claim.PREVAILS, Row():
+                self._yield(next(one for one in self.rows.values() if one.state is PENDING))
+                found.state, found.yielded = PENDING, False
+                found.paths.add(path)
+                return
+            case Claim.CONFLICTS, Row():
+                row.state, row.yielded = CONFLICT, found.state is PENDING
+            case Claim.DISPLACES, Row():
+                self._yield(found)
             case unexpected:
-                assert unexpected is Claim.NEW
+                assert unexpected == (Claim.NEW, None)
         self.rows[len(self.rows) + 1] = row
+
+    @staticmethod
+    def _yield(row: Row) -> None:
+        row.state, row.yielded = CONFLICT, True
 
     def _known(self) -> Sequence[Known]:
         return [
@@ -229,8 +339,9 @@ class Site:
                 row.new.key.size_bytes,
                 row.sha256 if row.read else None,
                 min(row.paths),
+                row.yielded,
             )
-            for number, row in self.rows.items()
+            for number, row in sorted(self.rows.items(), key=lambda one: one[1].state is not PENDING)
         ]
 
     def goes(self) -> list[bytes]:
@@ -242,20 +353,34 @@ names = st.binary(min_size=1, max_size=3).filter(lambda name: not set(name) & {0
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(names, min_size=2, max_size=4, unique=True), st.data())
-def test_of_different_unsent_contents_the_smallest_path_goes_in_whatever_order_they_are_found(
+def test_of_several_unsent_contents_that_of_the_smallest_path_goes_in_whatever_order_they_are_found(
     found: list[bytes], data: st.DataObject
 ) -> None:
     files = []
-    for number, name in enumerate(found):
-        new = data.draw(st.sampled_from([whole(), whole(size_bytes=101), whole(series="1.2.9")]))
-        files.append((b"/in/" + name, new, bytes([number]) * 32))
-    smallest = min(files)
+    for name in found:
+        content = data.draw(st.integers(1, 3), label=f"content of {name!r}")  # copies among them
+        new = (whole(), whole(), whole(size_bytes=101))[content - 1]
+        files.append((b"/in/" + name, new, bytes([content]) * 32))
+    contents = {content for _, _, content in files}
+    for order in itertools.permutations(files):
+        site = Site()
+        for number, file in enumerate(order, 1):
+            site.find(*file)
+            assert site.goes() == [min(order[:number])[2]]
+        assert {row.sha256 for row in site.rows.values()} == contents
+        assert len(site.rows) == len(contents), "one instance a content"
+        assert sum(row.state is CONFLICT for row in site.rows.values()) == len(contents) - 1
+        for row in site.rows.values():
+            assert row.paths == {path for path, _, content in files if content == row.sha256}
+
+
+def test_two_copies_around_another_content_go_whatever_is_found_first() -> None:
+    files = [(A, whole(), OURS), (B, whole(), OTHERS), (C, whole(), OURS)]
     for order in itertools.permutations(files):
         site = Site()
         for file in order:
             site.find(*file)
-        assert site.goes() == [smallest[2]]
-        assert sum(row.state is CONFLICT for row in site.rows.values()) == len(files) - 1
+        assert site.goes() == [OURS]
 
 
 @settings(deadline=None, max_examples=100)

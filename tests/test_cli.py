@@ -279,3 +279,49 @@ def test_readme_and_ci_run_the_same_tests() -> None:
     assert len(commands) == 2
     assert "-m pytest" in commands[1]
     assert "README.md" in (ROOT / ".ci/run").read_text()
+
+
+def test_a_single_bad_file_is_told(site: tuple[Path, Path, sandbox.Archive]) -> None:
+    folder, ledger, archive = site
+    path = next(folder.rglob("*.dcm"))
+    path.write_bytes(path.read_bytes()[:-20])
+    done = backfill(folder, ledger, archive.url, path)
+    assert done.returncode == 20
+    assert "truncated" in done.stdout
+
+
+def test_a_conflict_that_a_person_removed_is_no_case_any_more(
+    site: tuple[Path, Path, sandbox.Archive],
+) -> None:
+    folder, ledger, archive = site
+    good = next(folder.rglob("*.dcm"))
+    backfill(folder, ledger, archive.url)
+    other = folder / "other.dcm"
+    other.write_bytes(good.read_bytes()[:-1] + b"\x7f")
+    assert backfill(folder, ledger, archive.url).returncode == 20
+    other.unlink()
+    assert backfill(folder, ledger, archive.url).returncode == 0
+
+
+def test_patience_ends_a_run_that_a_growing_file_would_keep_alive(
+    site: tuple[Path, Path, sandbox.Archive],
+) -> None:
+    folder, ledger, archive = site
+    backfill(folder, ledger, archive.url)
+    growing = folder / "growing.dcm"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys,time\nwith open(sys.argv[1],'ab',0) as f:\n"
+            "  for _ in range(600): f.write(b'x'); time.sleep(0.05)",
+            str(growing),
+        ]
+    )
+    try:
+        done = backfill(folder, ledger, archive.url, "--set", "folders.settle=1s", "--patience", "2s")
+        assert done.returncode == 5
+        assert "1 file still due" in done.stdout
+    finally:
+        process.kill()
+        process.wait()

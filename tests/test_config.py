@@ -73,6 +73,33 @@ def test_every_problem_is_told_at_once_with_its_place() -> None:
     ]
 
 
+def test_what_is_wrong_between_keys_is_told_beside_what_is_wrong_with_one() -> None:
+    problems = told(
+        """
+        [archive]
+        url = "ftp://h"
+        auth = "bearer"
+        bla = 1
+        [ledger]
+        path = "/data/ct/ledger.db"
+        [upload]
+        transfers = 0
+        [[folders]]
+        path = "/data/ct"
+        [[folders]]
+        path = "/data/ct/today"
+        """
+    )
+    assert [problem.partition(":")[0] for problem in problems] == [
+        "archive.url",
+        "archive.bla",
+        "upload.transfers",
+        "archive",
+        "folders",
+        "ledger.path lies inside the folder '/data/ct'",
+    ]
+
+
 def test_an_empty_config_lacks_an_archive_and_a_ledger() -> None:
     assert told("") == ["archive: is missing", "ledger: is missing"]
     assert told("[archive]\n[ledger]") == ["archive.url: is missing", "ledger.path: is missing"]
@@ -142,11 +169,30 @@ def test_an_unknown_key_is_refused_with_what_was_probably_meant(text: str, expec
         (WHOLE + '[upload]\ntransfers = "2"\n', "upload.transfers"),
         (WHOLE + "[upload]\ntransfers = nan\n", "upload.transfers"),
         ("[archive]\nurl = 5\n" + LEDGER, "archive.url"),
-        ("[archive]\nurl = 'http://h'\nusername = 1979-05-27\n" + LEDGER, "archive.username"),
+        (
+            ARCHIVE + "auth = 'basic'\nusername = 1979-05-27\npassword_file = '/p'\n" + LEDGER,
+            "archive.username",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused_and_never_taken_for_another(text: str, place: str) -> None:
     assert only(text).startswith(f"{place}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("archive = 5\n" + LEDGER, "a table"),
+        ('folders = ["/data"]\n' + WHOLE, "a table"),
+        ("folders = 5\n" + WHOLE, "a list"),
+        (WHOLE + FOLDER + 'include = "*.dcm"\n', "a list"),
+    ],
+)
+def test_what_is_wanted_is_named_as_toml_names_it(text: str, words: str) -> None:
+    problem = only(text)
+    assert words in problem
+    assert "tuple" not in problem
+    assert "dictionary" not in problem
 
 
 # durations and sizes
@@ -232,7 +278,7 @@ def test_no_size_of_the_config_can_be_nothing_or_endless(written: str) -> None:
 
 
 def test_settle_is_a_duration_or_left_to_us() -> None:
-    for written, expected in (('"auto"', "auto"), ('"30s"', 30.0), ("0", 0.0)):
+    for written, expected in (('"auto"', None), ('"30s"', 30.0), ("0", 0.0)):
         read = config.parse(WHOLE + FOLDER + f"settle = {written}\n")
         assert read.folders[0].settle == expected
     for written in ("true", "nan", '"Auto "', '"soon"', "-1"):
@@ -264,10 +310,10 @@ def test_a_url_that_holds_a_secret_is_refused_without_saying_the_secret(url: str
         with pytest.raises(UsageProblem) as caught:
             config.parse(text, overrides)
         said = f"{caught.value.message} {caught.value.hint} {caught.value!r} {caught.value.__cause__!r}"
-        assert "archive: url " in said
+        assert "archive.url: url " in said
         assert "hunter2" not in said
         assert "anna" not in said
-        assert caught.value.__suppress_context__, "the cause quotes what was given"
+        assert caught.value.__context__ is None, "pydantic's error quotes what was given"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +330,7 @@ def test_a_url_that_holds_a_secret_is_refused_without_saying_the_secret(url: str
     ],
 )
 def test_a_url_that_is_no_address_of_a_server_is_refused(url: str) -> None:
-    assert only(f"[archive]\nurl = '{url}'\n" + LEDGER).startswith("archive: url ")
+    assert only(f"[archive]\nurl = '{url}'\n" + LEDGER).startswith("archive.url: url ")
 
 
 @pytest.mark.parametrize(
@@ -311,9 +357,9 @@ def test_a_credential_that_would_not_be_used_or_is_missing_is_told(lines: str, e
 
 
 def test_a_bad_url_and_a_bad_credential_are_told_together() -> None:
-    problem = only('[archive]\nurl = "x"\nauth = "bearer"\n' + LEDGER)
-    assert "url must begin" in problem
-    assert "token_file" in problem
+    of_url, of_credential = told('[archive]\nurl = "x"\nauth = "bearer"\n' + LEDGER)
+    assert of_url.startswith("archive.url: url must begin")
+    assert of_credential == 'archive: auth = "bearer" needs token_file'
 
 
 # places
@@ -328,6 +374,8 @@ def test_a_bad_url_and_a_bad_credential_are_told_together() -> None:
         ("/data/ct/today", "/data/ct"),
         ("/data/../data/ct", "/data/./ct/today/"),
         ("in", "in/ct"),
+        ("//data", "/data/ct"),  # abspath leaves two slashes standing
+        ("/data/ct", "//data/ct"),
     ],
 )
 def test_folders_that_overlap_are_refused_because_a_file_would_be_in_both(one: str, other: str) -> None:
@@ -340,9 +388,11 @@ def test_folders_that_only_begin_alike_do_not_overlap() -> None:
     assert [folder.path for folder in read.folders] == ["/data/ct", "/data/ct2", "/data/c"]
 
 
-@pytest.mark.parametrize("path", ["/", "/.", "/data/.."])
+@pytest.mark.parametrize("path", ["/", "//", "/.", "/data/.."])
 def test_the_whole_file_system_is_no_folder(path: str) -> None:
-    assert "the whole file system" in only(WHOLE + f"[[folders]]\npath = '{path}'\n")
+    of_folder, of_ledger = told(WHOLE + f"[[folders]]\npath = '{path}'\n")
+    assert of_folder == "folders: '/' is the whole file system; name the folder"
+    assert of_ledger.startswith("ledger.path lies inside the folder"), "as everything does"
 
 
 @pytest.mark.parametrize(
@@ -359,11 +409,31 @@ def test_a_ledger_beside_a_folder_is_fine() -> None:
 
 
 def test_overlaps_and_a_misplaced_ledger_are_told_together() -> None:
-    problem = only(
+    of_folders, of_ledger = told(
         ARCHIVE + "[ledger]\npath = '/data/ct/l'\n" + FOLDER + "[[folders]]\npath = '/data/ct/a'\n"
     )
-    assert "overlap" in problem
-    assert "ledger.path lies inside" in problem
+    assert of_folders.startswith("folders: '/data/ct' and '/data/ct/a' overlap")
+    assert of_ledger.startswith("ledger.path lies inside the folder '/data/ct'")
+
+
+def test_a_path_with_a_zero_byte_is_refused_as_no_disk_can_hold_it() -> None:
+    zero = "\\u0000"
+    assert only(WHOLE + f'[[folders]]\npath = "/a{zero}b"\n').startswith("folders.1.path: a path cannot hold")
+
+
+# names
+
+
+@pytest.mark.parametrize("key", ["include", "exclude"])
+@pytest.mark.parametrize("pattern", ["ct/*.dcm", "/", "*/", "/data/ct/a.dcm"])
+def test_a_pattern_is_about_names_and_holds_no_slash(key: str, pattern: str) -> None:
+    problem = only(WHOLE + FOLDER + f"{key} = ['*.ok', '{pattern}']\n")
+    assert problem.startswith(f"folders.1.{key}: patterns are about names")
+
+
+def test_a_folder_that_includes_nothing_is_refused_and_one_that_excludes_nothing_is_not() -> None:
+    assert only(WHOLE + FOLDER + "include = []\n").startswith("folders.1.include: names nothing")
+    assert config.parse(WHOLE + FOLDER + "exclude = []\n").folders[0].exclude == ()
 
 
 # what may be left out, and what is laid over
@@ -377,7 +447,7 @@ def test_the_smallest_config_has_the_defaults_that_are_promised() -> None:
     assert (read.batch.max_instances, read.batch.max_bytes) == (50, 32 * 2**20)
     assert read.upload.transfers == 4
     (folder,) = read.folders
-    assert (folder.include, folder.settle, folder.start) == (("*.dcm",), "auto", "all")
+    assert (folder.include, folder.settle, folder.start) == (("*.dcm",), None, "all")
 
 
 def test_a_config_without_folders_is_one_for_commands_that_need_none() -> None:
@@ -449,6 +519,25 @@ def test_given_sections_go_over_the_file_and_sets_over_both() -> None:
 def test_given_alone_can_be_a_whole_config() -> None:
     given = {"archive": {"url": "http://h"}, "ledger": {"path": "/l"}}
     assert config.parse("", given=given).archive.url == "http://h"
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "given", "place"),
+    [
+        ("archive = 5\n" + LEDGER, (), {"archive": {"url": "http://h"}}, "archive"),
+        ("[[archive]]\nkind = 'auto'\n" + LEDGER, (), {"archive": {"url": "http://h"}}, "archive"),
+        ('ledger = "/x"\n' + ARCHIVE, ("ledger.path=/y",), None, "ledger"),
+        ("[[ledger]]\npath = '/x'\n" + ARCHIVE, ("ledger.path=/y",), None, "ledger"),
+        ("folders = 5\n" + WHOLE, ("folders.settle=1s",), None, "folders"),
+        ("[folders]\npath = '/data'\n" + WHOLE, ("folders.settle=1s",), None, "folders"),
+        ('folders = ["/a"]\n' + WHOLE, ("folders.settle=1s",), None, "folders.1"),
+    ],
+)
+def test_what_is_laid_over_something_that_is_no_table_is_a_problem_of_that_key(
+    text: str, overrides: tuple[str, ...], given: dict[str, dict[str, Any]] | None, place: str
+) -> None:
+    (problem,) = told(text, *overrides, given=given)
+    assert problem.startswith(f"{place}: ")
 
 
 # whatever stands in the file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -271,6 +272,23 @@ def test_any_number_of_rows_may_stand_beside_the_claim(ledger: Ledger, state: In
     assert ledger.known("1.2.3.4")[0].state is STORED, "the claim comes first"
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "yielded"),
+    [
+        (CONFLICT, "other-file", True),
+        (CONFLICT, "differs", False),  # it has lost to what the archive has
+        (CONFLICT, "", False),
+        (PENDING, "other-file", False),
+        (InstanceState.MISSED, "other-file", False),
+    ],
+)
+def test_a_conflict_has_yielded_only_where_another_unsent_file_went_first(
+    ledger: Ledger, state: InstanceState, reason: str, yielded: bool
+) -> None:
+    ledger.add_instance(whole(), state, reason, WALL, 0.0, None)
+    assert [known.yielded for known in ledger.known("1.2.3.4")] == [yielded]
+
+
 def test_a_conflict_cannot_take_over_a_uid_that_is_claimed() -> None:
     with closing(Ledger.scratch()) as made:
         with made.transaction():
@@ -317,7 +335,7 @@ def test_paths_are_bytes_and_survive_whatever_they_are(path: Path, name: bytes) 
         assert (source.path, source.key) == (where, KEY)
         assert list(made.files_between(directory_id, b"", None)) == [name]
         assert made.known("1.2.3.4")[0].path == where
-    with closing(Reader.open(path)) as reader:
+    with Reader.open(path) as reader:
         at = reader.file_at(where)
         assert at is not None
         assert at["path"] == where
@@ -383,16 +401,17 @@ def test_unread_files_are_those_in_directories_a_pass_did_not_come_by_in_parts(l
     for name in names:
         put(ledger, name)
     put(ledger, b"/in/old/0", None, FileState.GONE)
+    put(ledger, b"/in2/old/1")  # begins alike, lies elsewhere
     scan = ledger.begin_scan(b"/in")
     ledger.directory(b"/in/read", scan)
     elsewhere = ledger.begin_scan(b"/elsewhere")
     ledger.put_file(NewFile(ledger.directory(b"/elsewhere", elsewhere), b"x", KEY, FileState.READY), WALL)
     found: list[bytes] = []
-    after = (0, b"")
+    after = (b"", b"")
     while part := ledger.unread_files(scan, after, 2):
         assert len(part) <= 2
-        found += [os.path.join(where, row.name) for _, where, row in part]
-        after = (part[-1][0], part[-1][2].name)
+        found += [os.path.join(where, row.name) for where, row in part]
+        after = (part[-1][0], part[-1][1].name)
     assert found == [b"/in/old/1", b"/in/old/2", b"/in/other/1"]
 
 
@@ -509,6 +528,18 @@ def test_a_rewritten_instance_moves_its_pending_bytes_to_its_new_study(ledger: L
     assert rows.fetchall() == [("1.2", 0, 0), ("1.9", 1, 7)]
 
 
+def test_what_was_tried_with_an_instances_former_content_does_not_count_for_its_new_one(
+    ledger: Ledger,
+) -> None:
+    instance = add(ledger)
+    ledger.move(
+        [Transition(instance, PENDING, "failure-0110", counts=True, unclear=True)] * 4, WALL, [0.0] * 4
+    )
+    ledger.rewrite_instance(instance, whole(size_bytes=7), None, WALL)
+    (due,) = ledger.pending_of(due_study(ledger), 1.0, 9)
+    assert (due.size_bytes, due.attempts, due.unclear) == (7, 0, 0)
+
+
 # after a restart
 
 
@@ -541,6 +572,18 @@ def test_a_clock_that_was_set_back_puts_nothing_off_beyond_the_latest_moment(
     ledger.recover(WALL, WALL + 5, WALL + 900)
     rows = dict(ledger.connection.execute("SELECT id, due_at FROM instances").fetchall())
     assert rows == {far: WALL + 900, near: WALL + 60, stored: WALL + 1e9}
+    next_due = ledger.next_due()
+    assert next_due is not None
+    assert next_due <= WALL + 900
+
+
+def test_a_study_that_has_something_pending_and_no_moment_is_given_one(ledger: Ledger) -> None:
+    instance = add(ledger, state=CONFLICT)
+    ledger.touched_studies()
+    ledger.connection.execute("UPDATE instances SET state = 'pending' WHERE id = ?", (instance,))
+    assert ledger.due_studies(1e12) == [], "as if a program had died between two steps, or a person helped"
+    ledger.recover(WALL, WALL + 5, WALL + 900)
+    assert [study.study_instance_uid for study in ledger.due_studies(WALL + 900)] == ["1.2"]
     next_due = ledger.next_due()
     assert next_due is not None
     assert next_due <= WALL + 900
@@ -847,22 +890,22 @@ def test_a_reader_sees_only_what_is_committed_and_never_holds_the_writer_up(
         assert slow.execute("SELECT count(*) FROM instances").fetchone() == (0,)
         with made.transaction():
             add(made)
-            with closing(Reader.open(path)) as reader:
+            with Reader.open(path) as reader:
                 assert reader.counts().instances[PENDING] == 0
-        with closing(Reader.open(path)) as reader:
+        with Reader.open(path) as reader:
             assert reader.counts().instances[PENDING] == 1
         assert slow.execute("SELECT count(*) FROM instances").fetchone() == (0,), "one look is one moment"
         slow.execute("COMMIT")
 
 
 def test_a_reader_cannot_write(path: Path) -> None:
-    refused = pytest.raises(sqlite3.OperationalError, match="readonly")
-    with opened(path), closing(Reader.open(path)) as reader, refused:
+    refused = pytest.raises(LedgerProblem, match="may not be written to; nothing can be shown")
+    with opened(path), refused, Reader.open(path) as reader:
         reader._connection.execute("DELETE FROM facts")
 
 
 def test_a_reader_needs_no_lock(path: Path) -> None:
-    with opened(path), closing(Reader.open(path)) as reader, closing(Reader.open(path)) as another:
+    with opened(path), Reader.open(path) as reader, Reader.open(path) as another:
         assert reader.fact("ledger") == another.fact("ledger") is not None
 
 
@@ -880,6 +923,82 @@ def test_a_reader_says_what_is_wrong_and_makes_nothing(
     with pytest.raises(LedgerProblem, match=words):
         Reader.open(path)
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("look", [Reader.open, Ledger.scratch])
+def test_a_look_at_a_ledger_leaves_nothing_behind(
+    path: Path, look: Callable[[Path], Reader | Ledger]
+) -> None:
+    with opened(path) as made, made.transaction():
+        add(made)
+    before = {file: file.read_bytes() for file in path.parent.iterdir()}
+    with closing(look(path)) as found:
+        assert found.fact("ledger") is not None
+        assert set(path.parent.iterdir()) == set(before)
+    assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
+def test_a_look_at_a_ledger_whose_writer_died_sees_what_it_committed(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "left").mkdir()
+    with opened(path) as made:
+        with made.transaction():
+            add(made)
+        for name in ("ledger.db", "ledger.db-wal"):  # as a killed writer leaves them
+            shutil.copy(path.parent / name, tmp_path / "left" / name)
+    with Reader.open(tmp_path / "left" / "ledger.db") as reader:
+        assert reader.counts().instances[PENDING] == 1
+
+
+@pytest.mark.parametrize("make", [damaged, cut])
+def test_a_look_at_a_damaged_ledger_ends_in_words(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "ledger.db"
+    make(path)
+    told = pytest.raises(LedgerProblem, match="is damaged; nothing can be shown")
+    with told as caught, Reader.open(path) as reader:
+        reader.counts()
+    assert caught.value.hint
+
+
+def test_whatever_a_look_ends_in_the_file_is_closed(path: Path) -> None:
+    with opened(path):
+        pass
+    before = len(os.listdir("/proc/self/fd"))
+    for error in (sqlite3.DatabaseError("malformed"), ZeroDivisionError()):
+        with pytest.raises((LedgerProblem, ZeroDivisionError)), Reader.open(path):
+            raise error
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_goes_wrong_beside_the_ledger_is_not_blamed_on_it(path: Path) -> None:
+    with opened(path), pytest.raises(ZeroDivisionError), Reader.open(path):
+        break_off()
+
+
+def test_a_ledger_of_somebody_else_is_told_in_words(path: Path) -> None:
+    with opened(path):
+        pass
+    path.parent.chmod(0)
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)  # for root every mode is open
+        with pytest.raises(LedgerProblem) as caught:
+            Reader.open(path)
+    finally:
+        if root:
+            os.seteuid(0)
+        path.parent.chmod(0o700)
+    assert caught.value.hint
+
+
+def test_a_reader_over_the_writers_own_connection_leaves_it_open() -> None:
+    with closing(Ledger.scratch()) as made:
+        with Reader.over(made) as reader:
+            assert reader.counts().instances[PENDING] == 0
+        Reader.over(made).close()
+        with made.transaction():
+            add(made)
+        assert made.count(PENDING) == 1
 
 
 def test_reports_below_a_folder_leave_out_one_that_only_begins_alike(ledger: Ledger) -> None:
@@ -934,6 +1053,24 @@ def test_the_views_say_in_one_line_what_became_of_a_file(ledger: Ledger) -> None
     assert rows["problem_list"][0] == ("/in/M\u00fcller.dcm", "ready", "", "conflict", "1.2", "1.2.3.4")
 
 
+@pytest.mark.parametrize(
+    ("where", "shown"),
+    [
+        (b"/in/\xff.dcm", "/in/\\xff.dcm"),
+        (b"/in/\xfe dir/a.dcm", "/in/\\xfe dir/a.dcm"),
+        (b"/in/\xfe/\xff", "/in/\\xfe/\\xff"),
+        ("/in/M\u00fcller".encode() + b"\xff.dcm", "/in/M\u00fcller\\xff.dcm"),
+        ("/in/M\u00fcller.dcm".encode(), "/in/M\u00fcller.dcm"),
+    ],
+)
+def test_the_views_show_a_name_that_is_not_utf8_in_escapes(ledger: Ledger, where: bytes, shown: str) -> None:
+    put(ledger, b"/in/b.dcm", add(ledger, "1.2.3.5"))
+    put(ledger, where, add(ledger, state=CONFLICT))
+    listed = ledger.connection.execute("SELECT path FROM file_list").fetchall()
+    assert set(listed) == {("/in/b.dcm",), (shown,)}
+    assert ledger.connection.execute("SELECT path FROM problem_list").fetchall() == [(shown,)]
+
+
 # dry runs
 
 
@@ -962,11 +1099,30 @@ def test_a_dry_run_without_a_ledger_makes_none(path: Path, monkeypatch: pytest.M
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_dry_run_over_what_is_no_database_says_so(path: Path) -> None:
-    path.parent.mkdir()
-    text(path)
-    with pytest.raises(LedgerProblem, match="is not an SQLite file"):
+def files_of_its_own(path: Path) -> None:
+    raw(path, "CREATE TABLE files (a)")  # a table named as one of ours
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (text, "is not an SQLite file"),
+        (foreign, "is not a ledger of dicomsync"),
+        (foreign_wal, "is not a ledger of dicomsync"),
+        (files_of_its_own, "is not a ledger of dicomsync"),
+        (newer, "newer dicomsync"),
+        (damaged, "is damaged"),
+    ],
+)
+def test_a_dry_run_over_what_is_no_ledger_of_ours_says_so_and_leaves_it_as_it_is(
+    tmp_path: Path, make: Callable[[Path], None], words: str
+) -> None:
+    path = tmp_path / "ledger.db"
+    make(path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(LedgerProblem, match=words):
         Ledger.scratch(path)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 # how the hot questions are answered
@@ -1060,10 +1216,15 @@ def test_a_due_instance_carries_what_a_request_needs(ledger: Ledger) -> None:
     instance = ledger.add_instance(found, PENDING, "", WALL, 0.0, b"\x01" * 32)
     file_id = put(ledger, b"/in/a", instance)
     ledger.move([Transition(instance, PENDING, "absent", counts=True, looks=1, together=4)], WALL, [0.0])
+    ledger.move(
+        [Transition(instance, PENDING, "absent", counts=True, unclear=True, looks=1, together=4)],
+        WALL,
+        [0.0],
+    )
     (due,) = ledger.pending_of(due_study(ledger), 1.0, 9)
     source = ledger.source(instance)
     assert source is not None
     assert source.file_id == file_id
     assert due == Due(
-        instance, "1.2", "1.2.3", "1.2.3.4", 100, b"\x07" * 128, b"\x01" * 32, "absent", 1, 1, 4, source
+        instance, "1.2", "1.2.3", "1.2.3.4", 100, b"\x07" * 128, b"\x01" * 32, "absent", 2, 1, 1, 4, source
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -15,8 +16,9 @@ SECRET = "Demo^Anna"
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """Give logging back as it was."""
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give logging and warnings back as they were."""
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     ours, root = logging.getLogger("dicomsync"), logging.getLogger()
     kept = ours.handlers[:], ours.level, ours.propagate, root.handlers[:], logging.raiseExceptions
     yield
@@ -157,6 +159,32 @@ def test_a_closed_pipe_stops_no_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     for stream in (Broken(), closed):
         monkeypatch.setattr("sys.stderr", stream)
         logging.getLogger("dicomsync").error("nobody reads this")
+
+
+class Unspeakable:
+    """Something that cannot be said."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_a_line_that_cannot_be_made_stops_no_upload(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(0)
+    log = logging.getLogger("dicomsync")
+    log.error("%d files", "many")
+    log.error("%s", Unspeakable())
+    log.error("the next")
+    assert [line.split("ERROR ")[1] for line in lines(capsys)] == ["the next"]
+
+
+@pytest.mark.parametrize("verbosity", [-1, 0, 2])
+@pytest.mark.filterwarnings("always")
+def test_warnings_of_other_packages_go_nowhere_because_they_quote_what_they_read(
+    capsys: pytest.CaptureFixture[str], verbosity: int
+) -> None:
+    logs.configure(verbosity)
+    warnings.warn(f"invalid value for PN: {SECRET}", UserWarning, stacklevel=1)
+    assert lines(capsys) == []
 
 
 def test_lines_go_to_whatever_standard_error_is_now(monkeypatch: pytest.MonkeyPatch) -> None:

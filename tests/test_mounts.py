@@ -60,12 +60,26 @@ def test_only_what_lies_below_a_mount_point_is_on_it(path: bytes, expected: str)
     assert mounts.kind(path, table("/no-such/mount, nfs4")) == expected
 
 
-def test_of_nested_mounts_the_innermost_counts_in_whatever_order_they_are_listed() -> None:
-    lines = ["/no-such/a, nfs4", "/no-such/a/b, ext4", "/no-such/a/b/c, fuse.sshfs"]
-    for listed in (lines, lines[::-1]):
-        assert mounts.kind(b"/no-such/a/x", table(*listed)) == "network"
-        assert mounts.kind(b"/no-such/a/b/x", table(*listed)) == "local"
-        assert mounts.kind(b"/no-such/a/b/c/x", table(*listed)) == "fuse"
+def test_of_nested_mounts_the_innermost_counts() -> None:
+    listed = table("/no-such/a, nfs4", "/no-such/a/b, ext4", "/no-such/a/b/c, fuse.sshfs")
+    assert mounts.kind(b"/no-such/a/x", listed) == "network"
+    assert mounts.kind(b"/no-such/a/b/x", listed) == "local"
+    assert mounts.kind(b"/no-such/a/b/c/x", listed) == "fuse"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (("/no-such/a/b, nfs4", "/no-such/a, ext4"), "local"),
+        (("/no-such/a/b, ext4", "/no-such/a, nfs4"), "network"),
+        (("/no-such/a/b, nfs4", "/no-such/a, ext4", "/no-such/a/b, fuse.sshfs"), "fuse"),
+        (("/no-such/a/b, nfs4", "/no-such/a, ext4", "/no-such/a/c, fuse.sshfs"), "local"),
+    ],
+)
+def test_a_later_mount_on_a_parent_hides_an_earlier_one_further_in(
+    lines: tuple[str, ...], expected: str
+) -> None:
+    assert mounts.kind(b"/no-such/a/b/x", table(*lines)) == expected
 
 
 def test_of_two_mounts_on_one_point_the_later_one_is_on_top() -> None:

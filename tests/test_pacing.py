@@ -176,6 +176,14 @@ def test_a_limit_is_forgotten_after_a_day_and_what_is_learnt_then_counts_alone()
     assert later.at(1000.0 + LIMIT_KEPT_SECONDS) == 20_000_000
 
 
+def test_a_limit_learnt_in_the_future_is_that_of_a_wrong_clock_and_is_not_trusted() -> None:
+    limit = SizeLimit().refused(1_000_000, wall=2e9)
+    for wall in (2e9 - 1, 2e9 - LIMIT_KEPT_SECONDS, 1e9):
+        assert limit.at(wall) is None
+    assert limit.at(2e9) == 500_000
+    assert limit.refused(40_000_000, wall=1e9).at(1e9) == 20_000_000, "what is learnt now counts alone"
+
+
 def test_nothing_is_known_before_anything_was_refused() -> None:
     assert SizeLimit().at(1e9) is None
     assert SizeLimit().at(0.0) is None

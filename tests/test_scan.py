@@ -32,7 +32,7 @@ def steps(where: Folder, most: int = 2000) -> Iterator[Step]:
     for _ in range(10_000):
         if not position.todo:
             return
-        step = scan.step(where, position, most)
+        step = scan.step(where, position, most, part=most)
         yield step
         position = step.position
     raise AssertionError("the scan does not end")
@@ -186,8 +186,20 @@ def test_links_are_not_followed_so_that_a_loop_is_none(tmp_path: Path) -> None:
     os.symlink(tmp_path / "nothing", tmp_path / "dangling.dcm")
     where = folder(tmp_path)
     assert paths(where) == [bytes(tmp_path / "real" / "a.dcm")]
-    assert passed(where).links == 4
+    assert passed(where) == Passed(links=5)
     assert problems(where) == {}
+
+
+@pytest.mark.parametrize("to", ["real", "real/a.dcm", "nothing"])
+@pytest.mark.parametrize("name", ["link.dcm", "link", "readme.txt"])
+def test_links_of_any_name_are_counted_as_links_unless_their_name_is_excluded(
+    tmp_path: Path, name: str, to: str
+) -> None:
+    (tmp_path / "real").mkdir()
+    touch(tmp_path / "real" / "a.dcm", DICOM)
+    os.symlink(tmp_path / to, tmp_path / name)
+    assert passed(folder(tmp_path)) == Passed(links=1)
+    assert passed(folder(tmp_path, exclude=(name,))) == Passed(excluded=1)
 
 
 def test_what_is_no_regular_file_is_counted_and_never_opened(tmp_path: Path) -> None:
@@ -238,6 +250,19 @@ def test_a_folder_that_is_one_file_is_that_file_whatever_its_name_and_proves_not
     assert (listing.directory, [entry.name for entry in listing.entries]) == (bytes(tmp_path), [b"IM0001"])
     assert listing.entries[0].key == StatKey.of(os.stat(tmp_path / "IM0001"))
     assert not listing.proves_absence
+
+
+def test_a_folder_that_is_neither_directory_nor_file_is_never_opened_and_proves_nothing(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "pipe.dcm")
+    touch(tmp_path / "a.dcm")
+    os.symlink("a.dcm", tmp_path / "link.dcm")  # the service names the file it leads to
+    for name in ("pipe.dcm", "link.dcm"):
+        (listing,) = listings(folder(tmp_path / name))
+        assert (listing.directory, listing.entries) == (bytes(tmp_path), ())
+        assert listing.passed == Passed(special=1)
+        assert not listing.proves_absence
 
 
 # what changes or fails in between
@@ -304,7 +329,7 @@ def test_no_descriptor_is_left_open_whatever_happens(tmp_path: Path, monkeypatch
 def test_a_directory_that_vanished_between_two_steps_proves_nothing(tmp_path: Path) -> None:
     touch(tmp_path / "a" / "1.dcm")
     where = folder(tmp_path)
-    first = scan.step(where, scan.start(where), most=1)
+    first = scan.step(where, scan.start(where), most=1, part=1)
     os.unlink(tmp_path / "a" / "1.dcm")
     os.rmdir(tmp_path / "a")
     (listing,) = scan.step(where, first.position).listings
@@ -319,7 +344,7 @@ def test_a_directory_that_became_something_else_between_two_steps_is_not_entered
     touch(elsewhere / "secret.dcm")
     (tmp_path / "in" / "a").mkdir(parents=True)
     where = folder(tmp_path / "in")
-    first = scan.step(where, scan.start(where), most=1)
+    first = scan.step(where, scan.start(where), most=1, part=1)
     (tmp_path / "in" / "a").rmdir()
     if become == "link":
         os.symlink(elsewhere, tmp_path / "in" / "a")
@@ -348,6 +373,27 @@ def test_files_that_vanish_between_listing_and_look_are_left_out(
     (listing,) = listings(folder(tmp_path))
     assert [entry.name for entry in listing.entries] == [b"a.dcm", b"c.dcm"]
     assert not listing.problem
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ESTALE, errno.EOVERFLOW])
+def test_one_name_that_cannot_be_looked_at_is_a_problem_and_the_others_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    for name in ("a.dcm", "b.dcm", "c.dcm", "sub/d.dcm"):
+        touch(tmp_path / name)
+    real = os.stat
+
+    def bad(name: bytes, **options: Any) -> os.stat_result:
+        if name == b"b.dcm":
+            raise OSError(code, os.strerror(code))
+        return real(name, **options)
+
+    monkeypatch.setattr(scan.os, "stat", bad)  # type: ignore[attr-defined]  # the outside
+    top, below = listings(folder(tmp_path))
+    assert [entry.name for entry in top.entries] == [b"a.dcm", b"c.dcm"]
+    assert (top.problem, top.proves_absence) == (os.strerror(code), False)
+    assert [entry.name for entry in below.entries] == [b"d.dcm"]
+    assert (below.problem, below.proves_absence) == ("", True)
 
 
 def test_a_file_that_became_a_directory_before_it_was_looked_at_is_no_file(
@@ -409,15 +455,30 @@ def test_a_name_that_arrives_in_a_part_already_read_waits_for_the_next_scan(tmp_
     for name in ("b.dcm", "c.dcm", "d.dcm"):
         touch(tmp_path / name)
     where = folder(tmp_path)
-    first = scan.step(where, scan.start(where), most=2)
+    first = scan.step(where, scan.start(where), most=2, part=2)
     touch(tmp_path / "a.dcm")
     touch(tmp_path / "e.dcm")
-    second = scan.step(where, first.position, most=2)
+    second = scan.step(where, first.position, most=2, part=2)
     assert [entry.name for entry in second.listings[0].entries] == [b"d.dcm", b"e.dcm"]
 
 
-def test_a_hundred_thousand_files_in_one_directory_take_the_memory_of_a_few_thousand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_one_step_takes_of_one_directory_is_a_part_and_of_several_about_as_many_as_asked(
+    tmp_path: Path,
+) -> None:
+    for number in range(30):
+        touch(tmp_path / f"{number:02d}.dcm")
+    touch(tmp_path / "sub" / "last.dcm")
+    where = folder(tmp_path)
+    whole = scan.step(where, scan.start(where), most=5, part=100)
+    assert [len(listing.entries) for listing in whole.listings] == [30], "a directory is not cut by `most`"
+    parts = scan.step(where, scan.start(where), most=1000, part=7)
+    assert [len(listing.entries) for listing in parts.listings] == [7, 7, 7, 7, 2, 1]
+    assert parts.position.todo == ()
+
+
+@pytest.mark.parametrize(("part", "most_memory"), [(2_000, 3_000_000), (scan.PART_ENTRIES, 7_000_000)])
+def test_a_hundred_thousand_files_in_one_directory_take_the_memory_of_one_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int, most_memory: int
 ) -> None:
     class Found:
         """One of very many names; making so many files would be slower than reading them."""
@@ -448,14 +509,14 @@ def test_a_hundred_thousand_files_in_one_directory_take_the_memory_of_a_few_thou
     where = folder(tmp_path)
     tracemalloc.start()
     try:
-        first = scan.step(where, scan.start(where))
+        first = scan.step(where, scan.start(where), part=part)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    second = scan.step(where, first.position)
-    assert peak < 3_000_000, f"{peak:,} bytes"
+    second = scan.step(where, first.position, part=part)
+    assert peak < most_memory, f"{peak:,} bytes"
     names = [entry.name for step in (first, second) for entry in step.listings[0].entries]
-    assert names == [b"%06d.dcm" % number for number in range(4000)]
+    assert names == [b"%06d.dcm" % number for number in range(2 * part)]
     assert len(pickle.dumps(second.position)) < 1000
 
 
@@ -484,7 +545,7 @@ def test_a_scan_can_stop_anywhere_and_go_on_in_another_process(tmp_path: Path, m
     position: Position = scan.start(where)
     while position.todo:
         position = pickle.loads(pickle.dumps(position))
-        step: Step = pickle.loads(pickle.dumps(scan.step(where, position, most)))
+        step: Step = pickle.loads(pickle.dumps(scan.step(where, position, most, part=most)))
         found += [entry.name for listing in step.listings for entry in listing.entries]
         position = step.position
     assert found == [b"5.dcm", b"1.dcm", b"2.dcm", b"3.dcm", b"4.dcm"]
@@ -502,6 +563,13 @@ def test_a_sample_of_the_excluded_tells_that_dicom_is_among_them(tmp_path: Path)
     assert passed(folder(tmp_path)) == Passed(excluded=4, sampled=4, sampled_dicom=2)
 
 
+def test_what_was_excluded_by_name_on_purpose_is_not_sampled(tmp_path: Path) -> None:
+    for name in ("a.tmp", "b.PART", "IM0001"):
+        touch(tmp_path / name, DICOM)
+    where = folder(tmp_path, exclude=("*.tmp", "*.part"))
+    assert passed(where) == Passed(excluded=3, sampled=1, sampled_dicom=1)
+
+
 def test_no_more_than_a_few_are_opened_in_a_whole_scan(tmp_path: Path) -> None:
     for directory in range(5):
         for number in range(10):
@@ -510,11 +578,15 @@ def test_no_more_than_a_few_are_opened_in_a_whole_scan(tmp_path: Path) -> None:
     assert (total.excluded, total.sampled, total.sampled_dicom) == (50, scan.SAMPLES, scan.SAMPLES)
 
 
-def test_a_sample_that_cannot_be_opened_or_is_a_link_is_no_dicom(tmp_path: Path) -> None:
+def test_a_sample_that_cannot_be_opened_is_no_dicom_and_a_link_is_no_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     touch(tmp_path / "outside" / "x.dcm", DICOM)
-    (tmp_path / "in").mkdir()
+    touch(tmp_path / "in" / "IM0001", DICOM)
     os.symlink(tmp_path / "outside" / "x.dcm", tmp_path / "in" / "link")
-    assert passed(folder(tmp_path / "in")).sampled_dicom == 0
+    assert passed(folder(tmp_path / "in")) == Passed(excluded=1, links=1, sampled=1, sampled_dicom=1)
+    failing(monkeypatch, Path("IM0001"), errno.EACCES)
+    assert passed(folder(tmp_path / "in")) == Passed(excluded=1, links=1, sampled=1)
 
 
 # single looks

@@ -54,7 +54,7 @@ WHY: Final[dict[type[Exception], str]] = {
 FAILURES: Final = tuple(WHY)
 
 _SENTENCES: Final = {
-    "unreachable": "the archive cannot be reached",
+    "unreachable": "no connection",
     "broken": "the connection to the archive broke before an answer was complete",
     "timeout": "the archive did not take the request, or did not answer, in time",
     "local": "the request could not be made",

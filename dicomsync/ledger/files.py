@@ -19,9 +19,11 @@ class FileVerbs:
     def begin_scan(self, folder: bytes) -> Scan:
         """Begin a pass over a folder."""
         self._db.execute("INSERT INTO folders (path) VALUES (?) ON CONFLICT DO NOTHING", (folder,))
-        self._db.execute("UPDATE folders SET scan = scan + 1 WHERE path = ?", (folder,))
+        self._db.execute(
+            "UPDATE folders SET scan = (SELECT max(scan) + 1 FROM folders) WHERE path = ?", (folder,)
+        )
         row = self._db.execute("SELECT id, scan FROM folders WHERE path = ?", (folder,)).fetchone()
-        return Scan(*row)
+        return Scan(row[0], folder, row[1])
 
     def end_scan(self, scan: Scan, wall: float, report: str) -> None:
         """Record that a pass came to its end, and what it counted."""
@@ -32,10 +34,10 @@ class FileVerbs:
     def directory(self, path: bytes, scan: Scan) -> int:
         """Record that a pass read this directory; gives its row."""
         row = self._db.execute(
-            """INSERT INTO directories (folder_id, path, scan) VALUES (?, ?, ?)
+            """INSERT INTO directories (folder_id, path, shown, scan) VALUES (?, ?, ?, ?)
             ON CONFLICT (path) DO UPDATE SET folder_id = excluded.folder_id, scan = excluded.scan
             RETURNING id""",
-            (scan.folder_id, path, scan.number),
+            (scan.folder_id, path, _shown(path), scan.number),
         ).fetchone()
         return int(row[0])
 
@@ -49,23 +51,23 @@ class FileVerbs:
         )
         return {row[1]: _file_row(row) for row in rows}
 
-    def unread_files(
-        self, scan: Scan, after: tuple[int, bytes], most: int
-    ) -> list[tuple[int, bytes, FileRow]]:
-        """Give known files in directories of the folder that this pass did not come by, from `after` on.
+    def unread_files(self, scan: Scan, after: tuple[bytes, bytes], most: int) -> list[tuple[bytes, FileRow]]:
+        """Give known files below the folder, in directories that this pass did not come by.
 
-        Each with its directory's row and path; `after` is the directory and the name reached before.
+        Each with its directory's path; `after` is the directory's path and the name reached before.
         """
+        below = scan.folder.rstrip(b"/")
         rows = self._db.execute(
-            """SELECT d.id, d.path, f.id, f.name, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode, f.state,
+            """SELECT d.path, f.id, f.name, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode, f.state,
                 f.reason, f.instance_id
             FROM directories d CROSS JOIN files f ON f.directory_id = d.id
-            WHERE d.folder_id = ? AND d.id >= ? AND d.scan < ? AND (d.id > ? OR f.name > ?)
+            WHERE d.path >= ? AND d.path < ? AND d.scan < ? AND (d.path > ? OR f.name > ?)
                 AND f.state NOT IN ('gone', 'missed')
-            ORDER BY d.id, f.name LIMIT ?""",
-            (scan.folder_id, after[0], scan.number, *after, most),
+            ORDER BY d.path, f.name LIMIT ?""",
+            # "0" follows "/": these are the paths that begin with the folder and a slash
+            (max(after[0], below + b"/"), below + b"0", scan.number, *after, most),
         )
-        return [(row[0], bytes(row[1]), _file_row(row[2:])) for row in rows]
+        return [(bytes(row[0]), _file_row(row[1:])) for row in rows]
 
     def put_file(self, file: NewFile, wall: float) -> int:
         """Record a file as it is now; gives its row."""
@@ -73,14 +75,14 @@ class FileVerbs:
         values = (key.size_bytes, key.mtime_ns, key.ctime_ns, key.inode)
         values_now = (*values, file.state, file.reason, file.detail, file.instance_id)
         row = self._db.execute(
-            """INSERT INTO files (directory_id, name, size_bytes, mtime_ns, ctime_ns, inode,
-                state, reason, detail, instance_id, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """INSERT INTO files (directory_id, name, shown, size_bytes, mtime_ns, ctime_ns, inode,
+                state, reason, detail, instance_id, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (directory_id, name) DO UPDATE SET size_bytes = excluded.size_bytes,
                 mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode,
                 state = excluded.state, reason = excluded.reason, detail = excluded.detail,
                 instance_id = excluded.instance_id
             RETURNING id""",
-            (file.directory_id, file.name, *values_now, wall),
+            (file.directory_id, file.name, _shown(file.name), *values_now, wall),
         ).fetchone()
         return int(row[0])
 
@@ -110,20 +112,30 @@ class FileVerbs:
     def linked_files(self, instance_id: int) -> int:
         """Count the files that hold an instance, or are being looked at because they did."""
         row = self._db.execute(
-            "SELECT count(*) FROM files WHERE instance_id = ? AND state IN ('ready', 'settling')",
+            """SELECT count(*) FROM files WHERE instance_id = ?
+            AND (state IN ('ready', 'settling') OR reason = 'unreadable')""",
             (instance_id,),
         ).fetchone()
         return int(row[0])
 
-    def source(self, instance_id: int) -> Source | None:
-        """Give the file with the smallest path that holds an instance now."""
+    def source(self, instance_id: int, but_file: int | None = None) -> Source | None:
+        """Give the file with the smallest path that holds an instance now, other than one."""
         rows = self._db.execute(
             f"""SELECT f.id, {_PATH}, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode
             FROM files f JOIN directories d ON d.id = f.directory_id
-            WHERE f.instance_id = ? AND f.state = 'ready' ORDER BY 2 LIMIT 1""",
-            (instance_id,),
+            WHERE f.instance_id = ? AND f.state = 'ready' AND f.id IS NOT ? ORDER BY 2 LIMIT 1""",
+            (instance_id, but_file),
         ).fetchall()
         return Source(rows[0][0], bytes(rows[0][1]), StatKey(*rows[0][2:])) if rows else None
+
+
+def _shown(name: bytes) -> str | None:
+    """Give a name that is no UTF-8 in escapes, as text columns cannot hold it; None where it is."""
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        return name.decode("utf-8", "backslashreplace")
+    return None
 
 
 def _file_row(row: tuple[Any, ...]) -> FileRow:

@@ -20,24 +20,25 @@ class InstanceVerbs(FileVerbs):
     _study_ids: dict[str, int]
     _touched: set[int]
 
-    def known(self, sop_instance_uid: str) -> list[Known]:
-        """Give every instance under this UID, with the smallest path that holds it now."""
+    def known(self, sop_instance_uid: str, but_file: int | None = None) -> list[Known]:
+        """Give every instance under this UID, with the smallest path, other than a file's own, of each."""
         rows = self._db.execute(
-            f"""SELECT i.id, i.state, i.study_id, i.series_instance_uid, i.size_bytes, i.sha256
+            f"""SELECT i.id, i.state, i.study_id, i.series_instance_uid, i.size_bytes, i.sha256, i.reason
             FROM instances i
             WHERE i.sop_instance_uid = ? AND i.{CLAIMED}
-            UNION ALL SELECT i.id, i.state, i.study_id, i.series_instance_uid, i.size_bytes, i.sha256
+            UNION ALL
+            SELECT i.id, i.state, i.study_id, i.series_instance_uid, i.size_bytes, i.sha256, i.reason
             FROM instances i WHERE i.sop_instance_uid = ? AND i.{UNCLAIMED}""",
             (sop_instance_uid, sop_instance_uid),
         ).fetchall()
-        return [self._known(row) for row in rows]
+        return [self._known(row, but_file) for row in rows]
 
-    def _known(self, row: tuple[int, str, int, str, int, bytes | None]) -> Known:
+    def _known(self, row: tuple[int, str, int, str, int, bytes | None, str], but_file: int | None) -> Known:
         study = self._db.execute("SELECT study_instance_uid FROM studies WHERE id = ?", (row[2],)).fetchone()
-        source = self.source(row[0])
-        return Known(
-            row[0], InstanceState(row[1]), study[0], row[3], row[4], row[5], source.path if source else None
-        )
+        source, state = self.source(row[0], but_file), InstanceState(row[1])
+        yielded = state is InstanceState.CONFLICT and row[6] == "other-file"
+        path = source.path if source else None
+        return Known(row[0], state, study[0], row[3], row[4], row[5], path, yielded)
 
     def study(self, study_instance_uid: str, wall: float) -> int:
         """Give the row of a study, made when it is new."""
@@ -90,12 +91,17 @@ class InstanceVerbs(FileVerbs):
         return int(cursor.lastrowid or 0)
 
     def rewrite_instance(self, instance_id: int, whole: Whole, sha256: bytes | None, wall: float) -> None:
-        """Record that an instance the archive does not have has other content now."""
+        """Record that an instance the archive does not have has other content now.
+
+        Whatever else hung on it held the content of before, and must be looked at anew.
+        """
+        self._db.execute("UPDATE files SET instance_id = NULL WHERE instance_id = ?", (instance_id,))
         study_id = self.study(whole.study_instance_uid, wall)
         self._touched.add(study_id)
         self._db.execute(
             """UPDATE instances SET study_id = ?, series_instance_uid = ?, sop_class_uid = ?,
-                transfer_syntax_uid = ?, size_bytes = ?, preamble = ?, sha256 = ? WHERE id = ?""",
+                transfer_syntax_uid = ?, size_bytes = ?, preamble = ?, sha256 = ?, attempts = 0,
+                unclear = 0 WHERE id = ?""",
             (
                 study_id,
                 whole.series_instance_uid,
@@ -107,6 +113,14 @@ class InstanceVerbs(FileVerbs):
                 instance_id,
             ),
         )
+
+    def drop_instance(self, instance_id: int) -> None:
+        """Take out an instance that was never sent and that a person has replaced by another content."""
+        self._db.execute("UPDATE files SET instance_id = NULL WHERE instance_id = ?", (instance_id,))
+        row = self._db.execute(
+            "DELETE FROM instances WHERE id = ? RETURNING study_id", (instance_id,)
+        ).fetchone()
+        self._touched.add(int(row[0]))
 
     def learn_sha256(self, instance_id: int, sha256: bytes) -> None:
         """Record the SHA-256 of an instance's whole file."""
@@ -123,7 +137,8 @@ class InstanceVerbs(FileVerbs):
                 """UPDATE instances SET state = ?, reason = ?,
                     detail = coalesce(nullif(?, ''), CASE WHEN state = 'unconfirmed' THEN detail ELSE '' END),
                     due_at = ?,
-                    attempts = attempts + ?, looks = ?, together = ?, sha256 = coalesce(?, sha256),
+                    attempts = attempts + ?, unclear = unclear + ?, looks = ?, together = ?,
+                    sha256 = coalesce(?, sha256),
                     stored_at = coalesce(stored_at, ?), verified_at = coalesce(?, verified_at)
                 WHERE id = ? RETURNING study_id""",
                 (
@@ -132,6 +147,7 @@ class InstanceVerbs(FileVerbs):
                     change.detail,
                     due,
                     int(change.counts),
+                    int(change.unclear),
                     change.looks,
                     change.together,
                     change.sha256,
@@ -213,7 +229,7 @@ class InstanceVerbs(FileVerbs):
     def _due(self, condition: str, values: tuple[object, ...]) -> list[Due]:
         rows = self._db.execute(
             f"""SELECT i.id, s.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.size_bytes,
-                i.preamble, i.sha256, i.reason, i.attempts, i.looks, i.together
+                i.preamble, i.sha256, i.reason, i.attempts, i.unclear, i.looks, i.together
             FROM instances i JOIN studies s ON s.id = i.study_id
             WHERE {condition} ORDER BY i.due_at LIMIT ?""",
             values,
@@ -268,7 +284,9 @@ class InstanceVerbs(FileVerbs):
                 f"UPDATE instances SET due_at = ? WHERE state = '{state}' AND due_at > ?",
                 (latest, latest),
             )
-        self._db.execute("UPDATE studies SET due_at = ? WHERE pending > 0 AND due_at > ?", (latest, latest))
+        self._db.execute(
+            "UPDATE studies SET due_at = ? WHERE pending > 0 AND coalesce(due_at, 9e99) > ?", (latest, latest)
+        )
         return int(left)
 
     def remember(self, what: str, row: int, event: str, detail: str, wall: float) -> None:

@@ -41,12 +41,14 @@ _TABLES = (
         id INTEGER PRIMARY KEY,
         folder_id INTEGER NOT NULL REFERENCES folders (id),
         path BLOB NOT NULL UNIQUE,
+        shown TEXT, -- the path in escapes, where it is not UTF-8
         scan INTEGER NOT NULL DEFAULT 0 -- the latest scan of the folder that read it
     ) STRICT""",
     f"""CREATE TABLE files (
         id INTEGER PRIMARY KEY,
         directory_id INTEGER NOT NULL REFERENCES directories (id),
         name BLOB NOT NULL,
+        shown TEXT, -- the name in escapes, where it is not UTF-8
         size_bytes INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL,
         ctime_ns INTEGER NOT NULL,
@@ -84,6 +86,7 @@ _TABLES = (
         seen_at REAL NOT NULL,
         due_at REAL NOT NULL DEFAULT 0,
         attempts INTEGER NOT NULL DEFAULT 0,
+        unclear INTEGER NOT NULL DEFAULT 0, -- attempts that failed without a clear reason
         looks INTEGER NOT NULL DEFAULT 0, -- how often the archive was asked and did not have it
         together INTEGER, -- the most instances its next request may hold
         batch_id INTEGER REFERENCES batches (id), -- the latest
@@ -121,7 +124,6 @@ _INDEXES = (
     "CREATE INDEX files_of_instance ON files (instance_id) WHERE instance_id IS NOT NULL",
     "CREATE INDEX files_unsettled ON files (directory_id) WHERE state = 'settling'",
     "CREATE INDEX studies_due ON studies (due_at) WHERE pending > 0",
-    "CREATE INDEX directories_of_folder ON directories (folder_id)",
     "CREATE INDEX history_of ON history (what, row)",
 )
 
@@ -155,7 +157,8 @@ _TIME = "strftime('%Y-%m-%d %H:%M:%S', {}, 'unixepoch')"
 
 _VIEWS = (
     f"""CREATE VIEW file_list AS
-        SELECT f.id AS file, CAST(d.path AS TEXT) || '/' || CAST(f.name AS TEXT) AS path, f.size_bytes,
+        SELECT f.id AS file, coalesce(d.shown, CAST(d.path AS TEXT)) || '/'
+                || coalesce(f.shown, CAST(f.name AS TEXT)) AS path, f.size_bytes,
             f.state AS file_state, f.reason AS file_reason, i.state AS instance_state,
             i.reason AS instance_reason, s.study_instance_uid, i.series_instance_uid, i.sop_instance_uid,
             {_TIME.format("f.seen_at")} AS seen_utc, {_TIME.format("i.stored_at")} AS stored_utc,

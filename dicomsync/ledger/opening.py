@@ -103,6 +103,38 @@ def _settle(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """Open the ledger to look at it; leaves nothing behind, and never holds the writer up.
+
+    Without a write-ahead log there is no writer and nothing unmerged, so that SQLite need not make
+    its two helper files, which a reader could not take away again. Should a writer start in that very
+    moment, the look fails, and the next one succeeds.
+    """
+    try:
+        if not path.exists():
+            raise LedgerProblem(
+                f"There is no ledger at {path}.", hint="It is made by the first `dicomsync backfill`."
+            )
+        still = "" if Path(f"{os.path.realpath(path)}-wal").exists() else "&immutable=1"
+    except OSError as error:
+        raise LedgerProblem(
+            f"The ledger {path} cannot be read ({error.strerror}).", hint="It belongs to another user."
+        ) from None
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{still}", uri=True, timeout=5)
+    except sqlite3.Error as error:
+        raise problem(error, "nothing can be shown") from None
+    try:
+        found = connection.execute("PRAGMA application_id").fetchone()[0]
+    except sqlite3.Error as error:
+        connection.close()
+        raise problem(error, "nothing can be shown") from None
+    if found != APPLICATION_ID:
+        connection.close()
+        raise LedgerProblem(f"{path} is not a ledger of dicomsync.", hint="Give the ledger's path.")
+    return connection
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the schema up to date; a ledger of a newer dicomsync is refused and left as it is."""
     from sqlite_utils import Database

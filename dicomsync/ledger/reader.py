@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dicomsync.errors import LedgerProblem
 from dicomsync.ledger import opening
 from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, Counts
 from dicomsync.ledger.writer import Ledger
-from dicomsync.model import FileState, InstanceState
+from dicomsync.model import DUE, FileState, InstanceState
 
 Row = dict[str, Any]
 
@@ -29,40 +28,56 @@ class Outcome:
     instance_reason: str
     n: int
 
+    @property
+    def state(self) -> FileState | InstanceState:
+        """Where these files end: their own state, or where they are whole that of their instance.
+
+        A file that has left matters only if its instance is still due, or was missed.
+        """
+        if self.instance_state is None or self.file_state in (FileState.SETTLING, FileState.HELD):
+            return self.file_state
+        if self.file_state is FileState.GONE and self.instance_state not in (*DUE, InstanceState.MISSED):
+            return self.file_state
+        return self.instance_state
+
+    @property
+    def reason(self) -> str:
+        """Why they are where they are."""
+        return self.file_reason if isinstance(self.state, FileState) else self.instance_reason
+
 
 class Reader:
-    """A reader of the ledger; open it for one look, and close it."""
+    """A reader of the ledger, to be used in a `with` block: one look, then closed."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, own: bool = True) -> None:
         self._connection = connection
+        self._own = own
         self._db = connection.cursor()
         self._db.row_factory = sqlite3.Row
 
     @classmethod
     def open(cls, path: Path) -> Reader:
         """Open the ledger at `path` read-only; LedgerProblem where that cannot be."""
-        if not path.exists():
-            raise LedgerProblem(
-                f"There is no ledger at {path}.", hint="It is made by the first `dicomsync backfill`."
-            )
-        try:
-            connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
-            found = connection.execute("PRAGMA application_id").fetchone()[0]
-        except sqlite3.Error as error:
-            raise opening.problem(error, "nothing can be shown") from None
-        if found != opening.APPLICATION_ID:
-            connection.close()
-            raise LedgerProblem(f"{path} is not a ledger of dicomsync.", hint="Give the ledger's path.")
-        return cls(connection)
+        return cls(opening.read_only(path))
 
     @classmethod
     def over(cls, ledger: Ledger) -> Reader:
         """Read what the writer has open already, as a dry run must of its scratch ledger."""
-        return cls(ledger.connection)
+        return cls(ledger.connection, own=False)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self.close()
+        if isinstance(error, sqlite3.Error):
+            raise opening.problem(error, "nothing can be shown") from None
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file, unless it is the writer's."""
+        self._db.close()
+        if self._own:
+            self._connection.close()
 
     def counts(self) -> Counts:
         """Give how many files and instances are in each state."""
@@ -214,11 +229,12 @@ _INSTANCE = """SELECT i.*, s.study_instance_uid FROM instances i JOIN studies s 
 
 
 def _below(roots: Sequence[bytes]) -> tuple[str, tuple[bytes, ...]]:
-    """Give the condition for the directories at and below `roots`."""
+    """Give the condition for the files at and below `roots`."""
     if not roots:
         return "", ()
     conditions, values = [], []
     for root in roots:
-        conditions.append("d.path = ? OR (d.path >= ? AND d.path < ?)")
+        conditions.append("d.path = ? OR (d.path >= ? AND d.path < ?) OR (d.path = ? AND f.name = ?)")
         values += [root, root.rstrip(b"/") + b"/", root.rstrip(b"/") + b"0"]  # "0" follows "/"
+        values += os.path.split(root)  # a root may be a single file
     return f"WHERE ({' OR '.join(conditions)})", tuple(values)

@@ -22,7 +22,7 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """What is to be recorded of a file: a new row, or the row `file_id` anew."""
+    """What is to be recorded of a file."""
 
     directory_id: int
     name: bytes
@@ -31,14 +31,14 @@ class NewFile:
     reason: str = ""
     detail: str = ""
     instance_id: int | None = None
-    file_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One pass over one folder, by number."""
+    """One pass over one folder; later passes have higher numbers, whatever their folder."""
 
     folder_id: int
+    folder: bytes
     number: int
 
 

@@ -44,12 +44,13 @@ class Ledger(InstanceVerbs):
 
         SQLite keeps it in memory, and in an unnamed temporary file when it grows.
         """
+        source = opening.read_only(copy_of) if copy_of is not None and copy_of.exists() else None
         connection = sqlite3.connect("", isolation_level=None)
-        if copy_of is not None and copy_of.exists():
-            source = sqlite3.connect(f"{copy_of.absolute().as_uri()}?mode=ro", uri=True)
+        if source is not None:
             try:
                 source.backup(connection)
             except sqlite3.Error as error:
+                connection.close()
                 raise opening.problem(error, "nothing was looked at") from None
             finally:
                 source.close()
