@@ -33,6 +33,7 @@ class Candidate:
     file_id: int | None = None
     own: int | None = None
     returned: bool = False  # it had left, and is back the very same
+    late: bool = False  # nothing more is known to come from its directory: its study need not wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ class Enrolment:
         else:
             self._ledger.move_file(file_id, FileState.GONE, "gone")
         if row.instance_id is not None:
+            if row.state is not FileState.READY:  # it held that instance before it changed, not as it left
+                self._ledger.unlink_file(file_id)
             self.give_up_if_fileless(row.instance_id, now, "left")
 
     def back(self, file_id: int, instance_id: int) -> bool:
@@ -150,7 +153,6 @@ class Enrolment:
 
         A file whose UID is known is compared first: then the answer comes to `compared`.
         """
-        candidate = replace(candidate, key=whole.key)
         known = self._ledger.known(whole.sop_instance_uid, candidate.file_id)
         decision = claims.decide(whole, candidate.path, sha256, known, candidate.own)
         match decision.claim:
@@ -184,7 +186,7 @@ class Enrolment:
         if state in DUE:
             self.enrolled += 1
             self.enrolled_bytes += whole.key.size_bytes
-            self._ledger.arrived(whole.study_instance_uid, at + self._pace.caps.quiet_seconds, now.wall)
+            self._arrived(candidate, whole, now)
         if candidate.own is not None:
             self.give_up_if_fileless(candidate.own, now, "returned" if candidate.returned else "replaced")
         return instance_id
@@ -202,10 +204,13 @@ class Enrolment:
         if claim not in (Claim.SAME, Claim.SUPPLIES):
             reason = "reappeared" if claim is Claim.REVIVES else ""
             self._become(instance_id, InstanceState.PENDING, reason, now)
-            at = self._pace.at(now)
-            self._ledger.arrived(whole.study_instance_uid, at + self._pace.caps.quiet_seconds, now.wall)
+            self._arrived(candidate, whole, now)
         if candidate.own is not None and candidate.own != instance_id:
             self.give_up_if_fileless(candidate.own, now, "replaced")
+
+    def _arrived(self, candidate: Candidate, whole: Whole, now: Moment) -> None:
+        quiet = 0.0 if candidate.late else self._pace.caps.quiet_seconds
+        self._ledger.arrived(whole.study_instance_uid, self._pace.at(now) + quiet, now.wall)
 
     def _contend(
         self,

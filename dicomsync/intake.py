@@ -67,6 +67,7 @@ class Intake:
         self._absent: deque[tuple[bytes, list[FileRow]]] = deque()  # known, but not listed any more
         self._under_way: set[bytes] = set()  # paths in the queue, or whose header is being read
         self._out = 0  # jobs handed out and not back
+        self._closed: set[int] = set()  # directories whose files have all been handed on
         self.listed = 0  # directories, or parts of them
         self._headers_out = 0
         self.enrolment = Enrolment(ledger, pace)
@@ -331,14 +332,17 @@ class Intake:
         self._quieten(read, now)
 
     def _quieten(self, directories: Sequence[int], now: Moment) -> None:
+        """In a backfill, let what is in these directories go: nothing more is known to come."""
         if self._pace.once:
+            self._closed.update(directories)
             for directory_id in directories:
                 self._ledger.quieten(directory_id, self._pace.at(now))
 
     def _whole(self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment) -> None:
+        # One that had to settle, or to be compared, comes after the rest of its directory has gone.
+        candidate = replace(candidate, key=whole.key, late=candidate.directory_id in self._closed)
         if not self.enrolment.enrol(candidate, whole, sha256, now):
-            wait = self._pace.confirm_wait_seconds
-            self.look_again(replace(candidate, key=whole.key), now, wait, "comparing")
+            self.look_again(candidate, now, self._pace.confirm_wait_seconds, "comparing")
 
     # comparing
 

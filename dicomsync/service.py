@@ -17,6 +17,7 @@ from types import FrameType
 from dicomsync import dicomweb, mounts
 from dicomsync.batching import Caps
 from dicomsync.config import ArchiveConfig, Config, FolderConfig
+from dicomsync.delivery import GIVE_UP_SECONDS
 from dicomsync.engine import Engine, Progress
 from dicomsync.errors import UsageProblem
 from dicomsync.hands import Threads
@@ -59,6 +60,7 @@ class Report:
     hint: str
     archive: str
     dry_run: bool = False
+    read_all: bool = True  # every folder was read to its end
 
     def count(self, *states: InstanceState | FileState) -> int:
         """Count the files that end in one of these states."""
@@ -84,7 +86,8 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0 all stored, 5 some still due, 20 finished but some need a person."""
-        if self.end is not End.FINISHED and (self.due or self.end in (End.UNREACHED, End.REFUSED)):
+        cut_short = self.end in (End.UNREACHED, End.REFUSED) or not self.read_all
+        if self.end is not End.FINISHED and (self.due or cut_short):
             return 5
         return 20 if self.for_a_person else 0
 
@@ -167,6 +170,7 @@ def _run_once(
         delivery.hint,
         delivery.says,
         dry_run,
+        engine.intake.idle,
     )
 
 
@@ -191,7 +195,8 @@ def _loop(
             return End.FINISHED
         if max_seconds is not None and now.mono - started > max_seconds:
             return End.TIME
-        if engine.delivery.failed_to_reach:
+        late = engine.intake.idle or now.mono - started > GIVE_UP_SECONDS
+        if engine.delivery.failed_to_reach and late:  # small folders are at least accounted for
             return End.REFUSED if engine.delivery.refused else End.UNREACHED
         if engine.moved != mark:
             moved, mark = now.mono, engine.moved

@@ -24,8 +24,7 @@ def text(report: Report) -> str:
         return _dry(report)
     lines = [f"Backfill {_ENDS[report.end].format(words.span(report.seconds))}: {_stored_now(report)}."]
     lines += _table(report)
-    if report.due:
-        lines += ["", *_due(report)]
+    lines += _left(report)
     lines += _person(report)
     return "\n".join(lines)
 
@@ -59,14 +58,19 @@ def _table(report: Report) -> list[str]:
     return lines
 
 
-def _due(report: Report) -> list[str]:
-    due = words.count(report.due, "file")
-    lines = [f"{due} still due; nothing is lost, the ledger keeps them. Run the same command again."]
+def _left(report: Report) -> list[str]:
+    """Say what stands in the way, and what is left; nothing where all is done."""
+    lines = []
     if report.trouble:
-        lines.insert(0, f"The archive: {report.trouble}.")
+        lines.append(f"The archive: {report.trouble}.")
         if report.hint:
-            lines.insert(1, report.hint[0].upper() + report.hint[1:])
-    return lines
+            lines.append(report.hint[0].upper() + report.hint[1:])
+    if not report.read_all:
+        lines.append("The folders were not read to their end: there may be more than the table shows.")
+    if report.due:
+        due = words.count(report.due, "file")
+        lines.append(f"{due} still due; nothing is lost, the ledger keeps them. Run the same command again.")
+    return ["", *lines] if lines else []
 
 
 def _person(report: Report) -> list[str]:

@@ -39,7 +39,7 @@ MAP: dict[str, str] = {
     "intake": "enrolment jobs scan settle handles ledger model work",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
     "engine": "batching delivery dicomweb intake ledger model work",
-    "service": "engine hands config ledger dicomweb mounts batching model scan work errors",
+    "service": "delivery engine hands config ledger dicomweb mounts batching model scan work errors",
     "status": "ledger model rules words",
     "explain": "handles ledger model rules status words",
     "progress": "engine words rich",

@@ -243,3 +243,21 @@ def test_a_content_that_prevails_keeps_all_its_files(world: World, order: tuple[
     assert world.states()["stored"] == 1
     assert world.states()["file ready"] == 2
     assert "missed" not in world.states()
+
+
+def test_a_file_that_left_unread_is_not_taken_for_what_it_held_before(world: World) -> None:
+    world.put("d/a.dcm", "1.2.3.1", pixel=1)
+    world.until_done()
+    world.archive.down = True
+    path = world.put("d/a.dcm", "1.2.3.2", pixel=2, fresh=True)  # another instance under the same name
+    world.again()
+    world.turns()
+    assert world.file_state(path)[0] == FileState.SETTLING
+    away = world.folder.with_name("away")
+    path.parent.rename(away)  # so that the file itself comes back with the very same key
+    world.passes(10)
+    assert world.file_state(path)[0] == FileState.GONE
+    away.rename(path.parent)
+    settle(world)
+    assert world.state("1.2.3.2") == S.STORED
+    assert world.archive.held["1.2.3.2"] == path.read_bytes()

@@ -100,6 +100,10 @@ class FileVerbs:
         """Change where a file is, and nothing else of it."""
         self._db.execute("UPDATE files SET state = ?, reason = ? WHERE id = ?", (state, reason, file_id))
 
+    def unlink_file(self, file_id: int) -> None:
+        """Record that it is not known any more which instance a file holds."""
+        self._db.execute("UPDATE files SET instance_id = NULL WHERE id = ?", (file_id,))
+
     def renamed_within(self, directory_id: int, key: StatKey, but: int) -> bool:
         """Tell whether another name of the directory has the same inode, size and time: a rename."""
         row = self._db.execute(
