@@ -10,7 +10,7 @@ import re
 import time
 from typing import Any
 
-from dicomsync import handles, rules, words
+from dicomsync import failures, handles, words
 from dicomsync.handles import handle
 from dicomsync.ledger import Reader
 from dicomsync.model import FileState, InstanceState
@@ -186,7 +186,7 @@ def _history(reader: Reader, what: str, row: int) -> list[str]:
 
 def _why(code: str, detail: str) -> str:
     """Say a reason in words, with what the archive or the system said of it."""
-    said = rules.in_words(code)
+    said = failures.in_words(code)
     return f"{said} [{words.visible(detail.encode())}]" if detail else said
 
 

@@ -75,5 +75,5 @@ STATUS_WORDS = "the archive answered status {}, which says nothing about the ins
 
 
 def words(code: str) -> str:
-    """Say a reason code of these tables in words; `rules.in_words` knows Failure Reasons as well."""
+    """Say a reason code of these tables in words; `failures.in_words` knows Failure Reasons as well."""
     return FILE_REASONS.get(code) or INSTANCE_REASONS.get(code) or code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dicomsync import rules, words
+from dicomsync import failures, words
 from dicomsync.ledger import Outcome, Reader
 from dicomsync.model import DUE, FileState, InstanceState
 
@@ -147,4 +147,4 @@ def by_outcome(outcomes: list[Outcome] | tuple[Outcome, ...]) -> list[list[str]]
 def meaning_of(outcomes: list[Outcome] | tuple[Outcome, ...]) -> dict[str, str]:
     """Give the words for every reason that occurs, to be shown below a table."""
     codes = {one.reason for one in outcomes if one.state is not FileState.GONE}
-    return {code: rules.in_words(code) for code in sorted(codes) if code}
+    return {code: failures.in_words(code) for code in sorted(codes) if code}

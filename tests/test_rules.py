@@ -10,22 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicomsync.dicomweb.response import Failed, Referenced, StoreResponse
+from dicomsync.failures import FAILURES, Act, failure, in_words
 from dicomsync.model import Due, InstanceState, Transition
 from dicomsync.pacing import Signal, Trouble
 from dicomsync.rules import (
     ALONE_AFTER,
     ASK_WAITS,
-    FAILURES,
     GIVE_UP_AFTER,
-    Act,
     Answer,
     Finding,
     Verdict,
     after_answer,
     after_look,
     after_no_answer,
-    failure,
-    in_words,
     signal_for,
     unconfirmed,
 )
