@@ -215,6 +215,29 @@ def backfill(
     return report.exit_code
 
 
+@cli.command(short_help="Run for ever: store what comes, as it comes.")
+@_configured
+@click.option("-n", "--dry-run", is_flag=True, help="Send nothing: say in the end what it would have stored.")
+def run(
+    config_file: Path | None, overrides: tuple[str, ...], verbosity: int, quiet: bool, dry_run: bool
+) -> int:
+    """Watch the configured folders and store what comes, as it comes, until it is told to stop.
+
+    Made for systemd: it says when it is ready and how it stands, gives signs of life, takes a new config
+    on SIGHUP (a bad one is told, and the old one kept), and on SIGTERM ends in good order.
+    """
+    logs.configure(-1 if quiet else max(1, verbosity))
+    if config_file is None:
+        raise UsageProblem("There is no config.", hint="Give -c FILE; `dicomsync init` writes one.")
+    from dicomsync.daemon import Daemon
+    from dicomsync.notify import Notify
+
+    def load() -> Config:
+        return _load(config_file, overrides, {})
+
+    return Daemon(load(), load, Notify.from_environment(), sends=not dry_run, say=click.echo).run()
+
+
 def _ledger_path(ledger: Path | None, config_file: Path | None, overrides: tuple[str, ...]) -> Path:
     """Find the ledger from a flag, or from the config."""
     if ledger is not None:
@@ -280,6 +303,59 @@ def explain(
             lines = found
     click.echo("\n".join(lines))
     return 0
+
+
+@cli.command(short_help="Write a config.")
+@click.argument("file", type=click.Path(path_type=Path), default="dicomsync.toml")
+@click.option("--archive", "url", metavar="URL", help="The DICOMweb base URL.")
+@click.option("--folder", "folders", multiple=True, metavar="DIR", help="A folder to watch; may be repeated.")
+@click.option("--ledger", metavar="FILE", help="The ledger file, on a local disk, outside the folders.")
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing: what is not given takes its usual value.")
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+def init(
+    file: Path, url: str | None, folders: tuple[str, ...], ledger: str | None, yes: bool, force: bool
+) -> None:
+    """Write a config with every key explained to FILE (./dicomsync.toml).
+
+    On a terminal it asks for what is not given.
+    """
+    from dicomsync import setup
+
+    def ask(words: str, default: str) -> str:
+        return str(click.prompt(words, default, show_default=bool(default)))
+
+    setup.refuse_existing(file, force)
+    answers = setup.complete(
+        url,
+        folders,
+        ledger,
+        ask=ask if sys.stdin.isatty() and not yes else None,
+        tell=click.echo,
+        defaults=yes,
+    )
+    setup.write(file, setup.render(answers), force=force)
+    click.echo("\n".join(setup.told(file, answers)))
+
+
+@cli.command(short_help="Check config, folders, ledger and archive.")
+@_configured
+@click.option("--json", "as_json", is_flag=True, help="Print it for a program; the keys are stable.")
+def doctor(
+    config_file: Path | None, overrides: tuple[str, ...], verbosity: int, quiet: bool, as_json: bool
+) -> int:
+    """Look at everything that could be in the way, and say what to do about it. Changes nothing.
+
+    Ends with 0 if nothing is a problem, 1 if something is, 2 if the config cannot be used.
+    """
+    logs.configure(-1 if quiet else verbosity)
+    from dicomsync import doctor as looking
+
+    checks = looking.examine(str(config_file), lambda: _load(config_file, overrides, {}))
+    if as_json:
+        click.echo(json.dumps(looking.as_json(checks)))
+    elif not quiet or looking.exit_code(checks):
+        click.echo(looking.text([one for one in checks if not quiet or one.state is looking.State.PROBLEM]))
+    return looking.exit_code(checks)
 
 
 @cli.command(short_help="Serve a DICOMweb archive to try things out.")

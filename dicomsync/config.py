@@ -57,7 +57,7 @@ def size_bytes(value: object) -> int:
     return int(number)
 
 
-def _settle(value: object) -> float | None:
+def _auto(value: object) -> float | None:
     return None if value in ("auto", None) else seconds(value)
 
 
@@ -110,8 +110,11 @@ class FolderConfig(_Section):
     path: str = Field(min_length=1)
     include: tuple[str, ...] = ("*.dcm",)
     exclude: tuple[str, ...] = ("*.tmp", "*.part", "*.partial")
-    settle: Annotated[float | None, BeforeValidator(lambda value: _settle(value))] = None  # None: "auto"
+    settle: Annotated[float | None, BeforeValidator(lambda value: _auto(value))] = None  # None: "auto"
     start: Literal["all", "new"] = "all"
+    watch: Literal["auto", "events", "scan"] = "auto"
+    scan_interval: Annotated[float | None, BeforeValidator(lambda value: _auto(value))] = None
+    full_scan_interval: Duration = 600.0
 
     @field_validator("path")
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -48,7 +48,8 @@ class Delivery:
         self._luck = luck
         self._lost = lost
         self._fileless = fileless
-        self._busy: set[str] = set()  # studies with a request on its way
+        self._busy: dict[str, bool] = {}  # studies with a request on its way; True: of live instances
+        self._backlog_next = False  # with one transfer only, live and backlog take turns
         self._probing = False
         self._limit = SizeLimit()
         self.circuit = Circuit()
@@ -111,7 +112,7 @@ class Delivery:
     def plan(self, now: Moment) -> list[Work]:
         """Say which requests go now; what they are about is recorded before they do."""
         if not self._pace.sends:
-            return []
+            return [] if self._pace.once else self._plan_batches(now, self.free)
         if not self.circuit.closed:
             return self._plan_probe(now)
         works = self._plan_questions(now, (self.free + 1) // 2)
@@ -154,16 +155,33 @@ class Delivery:
         if free <= 0:
             return works
         at = self._pace.at(now)
-        for study in self._ledger.due_studies(at):
+        for study in self._in_order(at):
             if len(works) >= free:
                 break
-            if study.study_instance_uid in self._busy:
-                continue
             candidates = self._with_files(study, now)
             batch = batching.choose(candidates, self._pace.caps, self._limit.at(now.wall))
             if batch:
                 works.append(self._send(study, batch, now))
         return works
+
+    def _in_order(self, at: float) -> Iterator[DueStudy]:
+        """Give the due studies: live ones first, but never on all transfers while there is a backlog."""
+        live, backlog = (
+            [
+                one
+                for one in self._ledger.due_studies(at, live=kind)
+                if one.study_instance_uid not in self._busy
+            ]
+            for kind in (True, False)
+        )
+        if self._pace.transfers == 1 and live and backlog:
+            first, second = (backlog, live) if self._backlog_next else (live, backlog)
+            self._backlog_next = not self._backlog_next
+            return iter([*first, *second])
+        out = list(self._busy.values())
+        kept = 1 if backlog or not all(out) else 0
+        room = max(0, self._pace.transfers - kept - sum(out))
+        return iter([*live[:room], *backlog, *([] if backlog else live[room:])])
 
     def _with_files(self, study: DueStudy, now: Moment) -> list[Due]:
         """Give the study's due instances that a file can supply; the others wait, or are missed."""
@@ -179,17 +197,18 @@ class Delivery:
 
     def _send(self, study: DueStudy, batch: tuple[Due, ...], now: Moment) -> Work:
         batch_id = self._ledger.open_batch(study.study_id, batch, now.wall)
-        self._busy.add(study.study_instance_uid)
+        self._busy[study.study_instance_uid] = study.live
         self.requests += 1
         where = handle("study", study.study_id)
         log.debug("%s of %s: %d instances go", handle("batch", batch_id), where, len(batch))
-        return Work(jobs.store, (self._archive, batch), partial(self._sent, batch_id, study, batch))
+        job = jobs.store if self._pace.sends else jobs.pretend
+        return Work(job, (self._archive, batch), partial(self._sent, batch_id, study, batch))
 
     def _sent(
         self, batch_id: int, study: DueStudy, batch: Sequence[Due], came: jobs.Stored, now: Moment
     ) -> None:
         """Record what came of one batch: every instance of it, exactly once."""
-        self._busy.discard(study.study_instance_uid)
+        self._busy.pop(study.study_instance_uid, None)
         wait = self._pace.confirm_wait_seconds
         sent = [due for due in batch if due.instance_id in came.sent]
         verdict = _verdict(sent, came, wait)
@@ -237,12 +256,12 @@ class Delivery:
                 break
             if study not in self._busy:
                 batch = tuple(_some(group))
-                self._busy.add(study)
+                self._busy[study] = True  # a question is about what was found already: it takes no share
                 works.append(Work(jobs.ask, (self._archive, batch), partial(self._asked, study, batch)))
         return works
 
     def _asked(self, study: str, batch: Sequence[Due], asked: jobs.Asked, now: Moment) -> None:
-        self._busy.discard(study)
+        self._busy.pop(study, None)
         wait = self._pace.confirm_wait_seconds
         by_id = {due.instance_id: due for due in batch}
         changes = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
@@ -18,6 +18,8 @@ from dicomsync.delivery import Delivery
 from dicomsync.intake import Intake
 from dicomsync.ledger import Ledger
 from dicomsync.model import DUE, Folder, InstanceState, Moment
+from dicomsync.passes import Pass
+from dicomsync.scan import Passed, Sight
 from dicomsync.work import Pace, Work
 
 RESULTS_A_TURN = 16
@@ -63,22 +65,23 @@ class Engine:
         self._waiting: list[tuple[Work, Future[object]]] = []
         self._out = 0
         self._stopping = False
-        self.intake = Intake(ledger, folders, pace)
+        luck = luck or random.Random()  # noqa: S311 - jitter, not a secret
+        self.intakes = [Intake(ledger, folder, pace, luck) for folder in folders]
         self.delivery = Delivery(
             ledger,
             archive,
             pace,
-            luck or random.Random(),  # noqa: S311 - jitter, not a secret
-            lost=self.intake.lost,
-            fileless=self.intake.enrolment.give_up_if_fileless,
+            luck,
+            lost=self._lost,
+            fileless=self.intakes[0].enrolment.give_up_if_fileless,
         )
         self._studies_before = 0
         self._due_before = (0, 0, 0)
 
     @staticmethod
     def workers_for(folders: int, transfers: int) -> int:
-        """Say how many workers the hands need: scanners, one header reader, looks, requests."""
-        return folders + transfers + 4
+        """Say how many workers the hands need at most, so that no job of one folder waits for another's."""
+        return 6 * folders + transfers + 1
 
     def begin(self, now: Moment) -> None:
         """Take over what an earlier process left, and begin a pass over every folder."""
@@ -87,7 +90,6 @@ class Engine:
             self._reschedule()
             self._studies_before = self._ledger.studies()
             self._due_before = self._ledger.waiting()
-            self.intake.begin()
 
     def turn(self, now: Moment) -> bool:
         """One turn: record what finished, plan what is due, hand it out. True if there was anything."""
@@ -96,7 +98,7 @@ class Engine:
         with self._ledger.transaction():
             for work, future in self._waiting:
                 work.record(future.result(), now)
-            works = [] if self._stopping else [*self.intake.plan(now), *self.delivery.plan(now)]
+            works = [] if self._stopping else self._plan(now)
             self._reschedule()
         busy = bool(self._waiting or works)
         self._out += len(works) - sum(work is not _NOTHING for work, _ in self._waiting)
@@ -116,16 +118,44 @@ class Engine:
         """Start nothing more; what is on its way is still recorded by further turns."""
         self._stopping = True
 
+    def hint(self, directories: Iterable[bytes], *, everywhere: bool = False) -> None:
+        """Take directories that a watcher found worth a look; `everywhere` asks for full passes."""
+        hinted = list(directories)
+        for intake in self.intakes:
+            root = intake.folder.path
+            below = root.rstrip(b"/") + b"/"
+            mine = [path for path in hinted if path == root or path.startswith(below)]
+            intake.passes.hint(mine, everywhere=everywhere)
+
     def wake(self) -> None:
         """End a `wait` early; may be called from a signal handler or another thread."""
-        future: Future[object] = Future()
-        future.set_result(None)
-        self._inbox.put((_NOTHING, future))
+        if self._inbox.empty():  # a thousand hints are one reason to look
+            future: Future[object] = Future()
+            future.set_result(None)
+            self._inbox.put((_NOTHING, future))
 
     @property
     def idle(self) -> bool:
         """Whether everything found has been taken in and nothing is on its way."""
-        return self.intake.idle and self.delivery.idle and self._out <= 0
+        return self.read_all and self.delivery.idle and self._out <= 0
+
+    @property
+    def read_all(self) -> bool:
+        """Whether every folder was read to its end and no file waits for a look or for its header."""
+        return all(intake.idle for intake in self.intakes)
+
+    @property
+    def unreadable(self) -> int:
+        """How many directories could not be read, by the latest pass over each folder."""
+        return sum(one.problems for one in self._latest())
+
+    @property
+    def passed(self) -> Passed:
+        """What the latest pass over each folder passed over."""
+        total = Passed()
+        for one in self._latest():
+            total = total.plus(one.passed)
+        return total
 
     @property
     def finished(self) -> bool:
@@ -135,25 +165,41 @@ class Engine:
     @property
     def moved(self) -> tuple[int, ...]:
         """Figures that grow with everything that gets on: while they stand still, nothing does."""
-        taken = self.intake.enrolment
-        return self.intake.listed, taken.recorded, self.delivery.settled
+        listed = sum(intake.passes.listed for intake in self.intakes)
+        recorded = sum(intake.enrolment.recorded for intake in self.intakes)
+        return listed, recorded, self.delivery.settled
 
     def progress(self) -> Progress:
         """Say how far this run is."""
         studies, instances, size_bytes = self._due_before
-        taken, delivery = self.intake.enrolment, self.delivery
+        delivery = self.delivery
         total = studies + self._ledger.studies() - self._studies_before
         return Progress(
-            self.intake.scanning,
+            any(intake.passes.under_way for intake in self.intakes),
             max(0, total - self._ledger.due_study_count()),
             total,
             delivery.settled,
-            instances + taken.enrolled,
+            instances + sum(intake.enrolment.enrolled for intake in self.intakes),
             delivery.settled_bytes,
-            size_bytes + taken.enrolled_bytes,
+            size_bytes + sum(intake.enrolment.enrolled_bytes for intake in self.intakes),
             self._ledger.count(InstanceState.UNCONFIRMED),
             delivery.circuit.words,
         )
+
+    def _plan(self, now: Moment) -> list[Work]:
+        works = [work for intake in self.intakes for work in intake.plan(now)]
+        return works + self.delivery.plan(now)
+
+    def _lost(self, file_id: int, sight: Sight, now: Moment) -> None:
+        """Give a file that could not supply its instance back to the folder it is in."""
+        found = self._ledger.file(file_id)
+        path = found[1] if found else b""
+        roots = ((one, one.folder.path) for one in self.intakes)
+        inside = (one for one, root in roots if path == root or path.startswith(root.rstrip(b"/") + b"/"))
+        next(inside, self.intakes[0]).lost(file_id, sight, now)
+
+    def _latest(self) -> list[Pass]:
+        return [one for intake in self.intakes if (one := intake.passes.latest) is not None]
 
     def _start(self, work: Work) -> None:
         future: Future[object] = self._hands.submit(work.function, *work.arguments)
@@ -168,9 +214,7 @@ class Engine:
 
     def _pause_seconds(self, now: Moment) -> float:
         moments = [now.mono + LONGEST_WAIT_SECONDS]
-        look = self.intake.next_look()
-        if look is not None:
-            moments.append(look)
+        moments += [at for intake in self.intakes if (at := intake.next_at(now)) is not None]
         if self._pace.sends and not self.delivery.circuit.closed:
             moments.append(self.delivery.circuit.probe_at)
         elif self._pace.sends and self.delivery.free:

@@ -33,6 +33,7 @@ class Candidate:
     file_id: int | None = None
     own: int | None = None
     returned: bool = False  # it had left, and is back the very same
+    live: bool = False  # it came after its folder had been read whole
     late: bool = False  # nothing more is known to come from its directory: its study need not wait
 
 
@@ -181,7 +182,9 @@ class Enrolment:
         now: Moment,
     ) -> int:
         at = self._pace.at(now)
-        instance_id = self._ledger.add_instance(whole, state, reason, now.wall, at, sha256)
+        instance_id = self._ledger.add_instance(
+            whole, state, reason, now.wall, at, sha256, live=candidate.live
+        )
         self.put(candidate, FileState.READY, "", now, instance_id=instance_id)
         if state in DUE:
             self.enrolled += 1

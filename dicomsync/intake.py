@@ -7,43 +7,24 @@ out as `Work` and comes back to a method of this room, inside the turn's transac
 from __future__ import annotations
 
 import heapq
-import json
-import logging
 import os
+import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from dicomsync import jobs, scan, settle
 from dicomsync.enrolment import Candidate, Comparison, Enrolment
-from dicomsync.handles import handle
-from dicomsync.ledger import FileRow, Ledger, Scan
+from dicomsync.ledger import FileRow, Ledger, NewFile
 from dicomsync.model import Changed, FileState, Folder, Header, Moment, StatKey, Unfit, Whole
+from dicomsync.passes import Passes
 from dicomsync.work import Pace, Work
-
-log = logging.getLogger("dicomsync.intake")
 
 QUEUED_FILES = 4_000  # no further step of a scan while more than this wait for their header
 HEADERS_A_JOB = 64
 HEADER_JOBS = 2  # one is read while the loop records the other; Python reads no faster on more threads
 LOOKS_A_JOB = 500
-
-
-@dataclass(slots=True)
-class _Pass:
-    """One pass over one folder, and where it stands."""
-
-    folder: Folder
-    number: Scan
-    position: scan.Position
-    passed: scan.Passed = field(default_factory=scan.Passed)
-    files: int = 0
-    problems: int = 0
-    lost: bool = False  # the folder itself could not be read
-    busy: bool = False
-    swept: tuple[bytes, bytes] = (b"", b"")  # the directory, and the name in it, that the sweep has reached
-    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,115 +35,69 @@ class _DirectoryRead:
 
 
 class Intake:
-    """Scans, looks and headers of the folders; whole files go to the enrolment."""
+    """Passes, looks and headers of one folder; whole files go to the enrolment.
 
-    def __init__(self, ledger: Ledger, folders: Sequence[Folder], pace: Pace) -> None:
+    Each folder has its own, so that one that hangs stops nothing but itself.
+    """
+
+    def __init__(self, ledger: Ledger, folder: Folder, pace: Pace, luck: random.Random) -> None:
         self._ledger = ledger
-        self._folders = folders
+        self.folder = folder
         self._pace = pace
-        self._passes: list[_Pass] = []
+        self.passes = Passes(ledger, folder, pace, merge=self._merge, gone=self._gone, luck=luck)
+        self.enrolment = Enrolment(ledger, pace)
         self._queue: deque[Candidate | _DirectoryRead] = deque()
         self._looks: dict[int, tuple[settle.Look, Candidate]] = {}  # by file
         self._agenda: list[tuple[float, int]] = []  # (monotonic moment, file): when to look again
         self._absent: deque[tuple[bytes, list[FileRow]]] = deque()  # known, but not listed any more
         self._under_way: set[bytes] = set()  # paths in the queue, or whose header is being read
-        self._out = 0  # jobs handed out and not back
         self._closed: set[int] = set()  # directories whose files have all been handed on
-        self.listed = 0  # directories, or parts of them
+        self._out = 0  # jobs handed out and not back, those of the passes apart
         self._headers_out = 0
-        self.enrolment = Enrolment(ledger, pace)
+        self._comparing = False
 
     # what the engine asks
 
-    def begin(self) -> None:
-        """Begin a pass over every folder."""
-        for folder in self._folders:
-            self._passes.append(_Pass(folder, self._ledger.begin_scan(folder.path), scan.start(folder)))
-
-    @property
-    def scanning(self) -> bool:
-        """Whether a pass is under way."""
-        return any(not one.over for one in self._passes)
-
     @property
     def idle(self) -> bool:
-        """Whether every folder was read to its end and no file waits for a look or for its header."""
+        """Whether the folder was read to its end and no file waits for a look or for its header."""
         waits = self._queue or self._looks or self._absent or self._out or self.enrolment.comparing
-        return not (self.scanning or waits)
+        return not (self.passes.under_way or waits)
 
-    @property
-    def problems(self) -> int:
-        """How many directories could not be read."""
-        return sum(one.problems for one in self._passes)
-
-    @property
-    def passed(self) -> scan.Passed:
-        """What was passed over."""
-        total = scan.Passed()
-        for one in self._passes:
-            total = total.plus(one.passed)
-        return total
-
-    def next_look(self) -> float | None:
-        """Say at which monotonic moment the next file is to be looked at again."""
-        return self._agenda[0][0] if self._agenda else None
+    def next_at(self, now: Moment) -> float | None:
+        """Say at which monotonic moment the next look or pass is due."""
+        moments = [self.passes.next_at(), self._agenda[0][0] if self._agenda else None]
+        return min((max(at, now.mono) for at in moments if at is not None), default=None)
 
     def plan(self, now: Moment) -> list[Work]:
         """Say what is to be read next."""
         works = [
-            *self._plan_scans(now),
             *self._plan_absent(),
             *self._plan_looks(now),
             *self._plan_headers(now),
             *self._plan_comparison(),
         ]
         self._out += len(works)
+        if len(self._queue) <= QUEUED_FILES:
+            works += self.passes.plan(now)
         return works
 
-    # scanning
+    # what a pass read
 
-    def _plan_scans(self, now: Moment) -> list[Work]:
-        works = []
-        for one in self._passes:
-            if one.busy or one.over or len(self._queue) > QUEUED_FILES:
-                continue
-            if one.position.todo:
-                works.append(Work(scan.step, (one.folder, one.position), partial(self._stepped, one)))
-            else:
-                works += self._sweep(one, now)
-            one.busy = not one.over
-        return works
-
-    def _stepped(self, one: _Pass, step: scan.Step, now: Moment) -> None:
-        """Merge what a step of a scan read with what the ledger knows."""
-        self._out -= 1
-        one.busy = False
-        one.position = step.position
-        self.listed += len(step.listings)
-        for listing in step.listings:
-            one.passed = one.passed.plus(listing.passed)
-            one.files += len(listing.entries)
-            directory_id = self._ledger.directory(listing.directory, one.number)
-            if listing.problem:
-                self._unreadable(one, directory_id, listing, now)
-            if listing.entries or listing.proves_absence:
-                self._merge(one, directory_id, listing, now)
-
-    def _unreadable(self, one: _Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
-        one.problems += 1
-        one.lost = one.lost or (listing.directory == one.folder.path and not listing.entries)
-        self._ledger.remember("directory", directory_id, "unreadable", listing.problem, now.wall)
-        where = handle("directory", directory_id)
-        log.warning("%s cannot be read, or not all of it (%s); that waits", where, listing.problem)
-
-    def _merge(self, one: _Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
+    def _merge(self, directory_id: int, listing: scan.Listing, now: Moment) -> None:
+        """Merge what a step of a pass listed with what the ledger knows."""
         rows = self._ledger.files_between(directory_id, listing.after, listing.upto)
         for entry in listing.entries:
             row = rows.pop(entry.name, None)
             if row is not None and row.key == entry.key and self._unchanged(row):
                 continue
+            if row is None and self._earlier(entry.key):
+                self._ledger.put_file(
+                    NewFile(directory_id, entry.name, entry.key, FileState.IGNORED, "earlier"), now.wall
+                )
+                continue
             path = os.path.join(listing.directory, entry.name)
-            candidate = Candidate(directory_id, path, entry.key, one.folder.settle_seconds)
+            candidate = Candidate(directory_id, path, entry.key, self.folder.settle_seconds, live=self._live)
             if row is not None:
                 candidate = replace(
                     candidate, file_id=row.file_id, own=row.instance_id, returned=row.key == entry.key
@@ -175,49 +110,47 @@ class Intake:
         if listing.upto is None:
             self._queue.append(_DirectoryRead(directory_id))
 
+    @property
+    def _live(self) -> bool:
+        """Whether what is found now has come while the daemon was there to see."""
+        one = self.passes.latest
+        return not self._pace.once and one is not None and not one.number.first
+
+    def _earlier(self, key: StatKey) -> bool:
+        """Whether a file was there before the daemon first saw the folder, and is to be left alone."""
+        one = self.passes.latest
+        wanted = self.folder.new_only and not self._pace.once
+        return wanted and one is not None and key.ctime_ns / 1e9 < one.number.since
+
     def _unchanged(self, row: FileRow) -> bool:
         """Say whether a file with the same key as before needs no further look."""
         if row.state in (FileState.GONE, FileState.MISSED):
             return row.instance_id is not None and self.enrolment.back(row.file_id, row.instance_id)
         if row.state is FileState.SETTLING:
             return row.file_id in self._looks
+        if row.state is FileState.IGNORED and row.reason == "earlier":
+            return not self._pace.once  # a backfill is asked for by a person, and takes all
         if row.state is FileState.READY:
             return row.instance_id is not None
         return row.state is not FileState.HELD or row.reason != "unreadable"
 
     # leaving
 
-    def _sweep(self, one: _Pass, now: Moment) -> list[Work]:
-        """After a pass, look at what is known in directories that it did not come by: is it gone?"""
-        found = [] if one.lost else self._ledger.unread_files(one.number, one.swept, LOOKS_A_JOB)
-        if found:
-            directory, last = found[-1]
-            one.swept = (directory, last.name)
-            paths = tuple(os.path.join(path, row.name) for path, row in found)
-            rows = [row for _, row in found]
-            return [Work(scan.look, (paths,), partial(self._looked_for, rows, one))]
-        one.over = True
-        report = asdict(one.passed) | {"files": one.files, "problems": one.problems}
-        self._ledger.end_scan(one.number, now.wall, json.dumps(report))
-        return []
-
     def _plan_absent(self) -> list[Work]:
-        works: list[Work] = []
-        while self._absent and len(works) < HEADER_JOBS:
-            directory, rows = self._absent.popleft()
-            if len(rows) > LOOKS_A_JOB:
-                self._absent.appendleft((directory, rows[LOOKS_A_JOB:]))
-            paths = tuple(os.path.join(directory, row.name) for row in rows[:LOOKS_A_JOB])
-            works.append(Work(scan.look, (paths,), partial(self._looked_for, rows[:LOOKS_A_JOB], None)))
-        return works
+        if not self._absent:
+            return []
+        directory, rows = self._absent.popleft()
+        if len(rows) > LOOKS_A_JOB:
+            self._absent.appendleft((directory, rows[LOOKS_A_JOB:]))
+        paths = tuple(os.path.join(directory, row.name) for row in rows[:LOOKS_A_JOB])
+        return [Work(scan.look, (paths,), partial(self._looked_for, rows[:LOOKS_A_JOB]))]
 
-    def _looked_for(
-        self, rows: Sequence[FileRow], one: _Pass | None, found: Sequence[scan.Sight], now: Moment
-    ) -> None:
-        """Record which of these files are proved gone; what is there is the next pass's to find."""
+    def _looked_for(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:
         self._out -= 1
-        if one is not None:
-            one.busy = False
+        self._gone(rows, found, now)
+
+    def _gone(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:
+        """Record which of these files are proved gone; what is there is the next pass's to find."""
         for row, sight in zip(rows, found, strict=True):
             if sight is None:
                 self._looks.pop(row.file_id, None)
@@ -288,7 +221,7 @@ class Intake:
         if found is None:
             return
         directory_id, path, row = found
-        settle_seconds = max((f.settle_seconds for f in self._folders), default=5.0)
+        settle_seconds = self.folder.settle_seconds
         candidate = Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id)
         if row.state is FileState.READY:  # until it is read again it supplies nothing
             self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=row.instance_id)
@@ -347,14 +280,16 @@ class Intake:
     # comparing
 
     def _plan_comparison(self) -> list[Work]:
-        comparison = self.enrolment.next_comparison()
+        comparison = None if self._comparing else self.enrolment.next_comparison()
         if comparison is None:
             return []
+        self._comparing = True
         return [Work(jobs.digest, (comparison.files,), partial(self._compared, comparison))]
 
     def _compared(self, comparison: Comparison, digests: Sequence[jobs.Digest], now: Moment) -> None:
         """Take the hashes of a file and of the one it has its UID in common with."""
         self._out -= 1
+        self._comparing = False
         self.enrolment.compared(comparison, digests)
         candidate, (ours, *others) = comparison.candidate, digests
         if isinstance(ours, bytes) and all(isinstance(other, bytes) for other in others):

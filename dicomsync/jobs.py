@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from dicomsync import dicomweb, header
+from dicomsync.dicomweb.response import Referenced, StoreResponse
 from dicomsync.errors import ArchiveProblem, BadAnswer, DicomsyncError, NoAnswer, NotThere, Refused
 from dicomsync.model import Changed, Due, Header, Source, StatKey
 from dicomsync.pacing import Signal, Trouble
@@ -199,6 +200,20 @@ def store(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Stored:
         answer=answer,
         silence=silence,
     )
+
+
+def pretend(_archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Stored:
+    """Take a batch as `store` would, read every byte of it, and send nothing: for a daemon in shadow."""
+    ready, lost = _unchanged(batch)
+    digests = []
+    for due in ready:
+        taken = _digest(due.source.path, due.source.key) if due.source else ""
+        if isinstance(taken, bytes):
+            digests.append((due.instance_id, taken))
+    sent = tuple(instance_id for instance_id, _ in digests)
+    named = tuple(Referenced(due.sop_instance_uid) for due in ready if due.instance_id in sent)
+    answer = Answer(200, StoreResponse(named), complete=True, sent_bytes=1) if sent else None
+    return Stored(lost=lost, sent=sent, digests=tuple(digests), answer=answer)
 
 
 def _unchanged(batch: tuple[Due, ...]) -> tuple[list[Due], tuple[Lost, ...]]:

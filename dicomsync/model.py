@@ -83,12 +83,21 @@ _FITS = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """One folder to look into; `include` and `exclude` are name patterns, without regard to case."""
+    """One folder to look into; `include` and `exclude` are name patterns, without regard to case.
+
+    `scan_seconds` and `full_scan_seconds` are between a daemon's passes over it, quick and full;
+    `new_only` leaves alone what was there before the daemon first saw the folder; `watched` has the
+    file system tell of changes.
+    """
 
     path: bytes
     include: tuple[str, ...] = ("*.dcm",)
     exclude: tuple[str, ...] = ()
     settle_seconds: float = 5.0
+    scan_seconds: float = 60.0
+    full_scan_seconds: float = 600.0
+    new_only: bool = False
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

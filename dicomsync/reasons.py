@@ -26,6 +26,7 @@ FILE_REASONS: dict[str, str] = {
     "not-dicom": "not a DICOM file",
     "dicomdir": "a DICOMDIR: an index of other files, not an instance",
     "special": "not a regular file",
+    "earlier": 'it was there before the daemon first saw the folder (start = "new"); a backfill takes it',
     # settling
     "fresh": "still changing, or too fresh to trust",
     "comparing": "its SOP Instance UID is known already: contents are being compared",

@@ -11,6 +11,7 @@ import fnmatch
 import os
 import re
 import stat
+import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -22,6 +23,8 @@ Sight = StatKey | str | None
 STEP_ENTRIES = 2_000  # about what one turn of the engine merges in one transaction
 PART_ENTRIES = 20_000  # of a larger directory one step takes this many: each part lists it anew
 SAMPLES = 20
+GONE = -1  # the time of a directory that is not there
+FRESH_NS = 3_000_000_000  # file systems count time in steps of up to two seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ class Listing:
     """The files of a directory with `after` < name <= `upto` (None: to its end), sorted by name.
 
     `problem` says what in it could not be read, in the system's words. Only a listing with
-    `proves_absence` says anything about names that are not in it.
+    `proves_absence` says anything about names that are not in it. `below` are its sub-directories,
+    where the scan does not dive into them itself. `mtime_ns` is the directory's own time, 0 where it is
+    so fresh that a later change might leave it as it is.
     """
 
     directory: bytes
@@ -68,13 +73,18 @@ class Listing:
     proves_absence: bool = True
     problem: str = ""
     passed: Passed = Passed()
+    below: tuple[bytes, ...] = ()
+    mtime_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a scan stands: directories to read, the next one last, each with the name to go on after."""
+    """Where a scan stands: directories to read, the next one last.
 
-    todo: tuple[tuple[bytes, bytes], ...]
+    Each with the name to go on after, and whether the scan dives into what is below it.
+    """
+
+    todo: tuple[tuple[bytes, bytes, bool], ...]
     samples: int = SAMPLES
 
 
@@ -88,7 +98,7 @@ class Step:
 
 def start(folder: Folder) -> Position:
     """Give the position at which a scan of `folder` begins."""
-    return Position(((folder.path, b""),))
+    return Position(((folder.path, b"", True),))
 
 
 def step(folder: Folder, position: Position, most: int = STEP_ENTRIES, part: int = PART_ENTRIES) -> Step:
@@ -102,15 +112,33 @@ def step(folder: Folder, position: Position, most: int = STEP_ENTRIES, part: int
     samples = position.samples
     seen = 0
     while todo and seen < most:
-        directory, after = todo.pop()
+        directory, after, deep = todo.pop()
         listing, below = _read(folder, directory, after, part, samples)
         listings.append(listing)
         samples -= listing.passed.sampled
         seen += len(listing.entries) + listing.passed.excluded + 1
-        todo.extend((path, b"") for path in reversed(below))
+        if deep:
+            todo.extend((path, b"", True) for path in reversed(below))
+        else:
+            listings[-1] = replace(listing, below=tuple(below))
         if listing.upto is not None:
-            todo.append((directory, listing.upto))
+            todo.append((directory, listing.upto, deep))
     return Step(tuple(listings), Position(tuple(todo), samples))
+
+
+def changed(known: tuple[tuple[bytes, int], ...]) -> tuple[bytes, ...]:
+    """Say which directories have another time than when they were read, or cannot be looked at."""
+    found = []
+    for path, mtime_ns in known:
+        try:
+            now = StatKey.of(os.stat(path)).mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            now = GONE
+        except OSError:
+            now = -2
+        if now != mtime_ns or mtime_ns == 0:
+            found.append(path)
+    return tuple(found)
 
 
 def look(paths: tuple[bytes, ...]) -> tuple[Sight, ...]:
@@ -137,10 +165,12 @@ def _read(
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if is_root else os.O_NOFOLLOW)
     try:
         descriptor = os.open(directory, flags)
-    except NotADirectoryError:
-        if is_root:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not is_root:
+            return Listing(directory, mtime_ns=GONE), []  # it left: what was in it is to be looked for
+        if isinstance(error, NotADirectoryError):
             return _single(directory), []
-        return Listing(directory, problem="no longer a directory", proves_absence=False), []
+        return Listing(directory, problem=os.strerror(error.errno or 0), proves_absence=False), []
     except OSError as error:
         words = os.strerror(error.errno or 0)
         return Listing(directory, problem=words, proves_absence=False), []
@@ -156,6 +186,7 @@ def _read(
 def _listed(
     folder: Folder, directory: bytes, descriptor: int, after: bytes, most: int, samples: int
 ) -> tuple[Listing, list[bytes]]:
+    mtime_ns = _settled_time(descriptor)
     wanted, unwanted = _patterns(folder.include), _patterns(folder.exclude)
     names: list[bytes] = []
     below: list[bytes] = []
@@ -195,9 +226,16 @@ def _listed(
             passed, sampled=len(sample), sampled_dicom=sum(_is_dicom(name, descriptor) for name in sample)
         )
     upto = names[-1] if cut else None
-    listing = Listing(directory, entries, after, upto, not problem, problem, passed)
+    mtime_ns = 0 if cut or after or problem else mtime_ns  # only a directory read as a whole was read then
+    listing = Listing(directory, entries, after, upto, not problem, problem, passed, mtime_ns=mtime_ns)
     below.sort()
     return listing, [os.path.join(directory, name) for name in below] if not after else []
+
+
+def _settled_time(descriptor: int) -> int:
+    """Give a directory's time, or 0 while it is so fresh that one more change could leave it the same."""
+    mtime_ns = StatKey.of(os.fstat(descriptor)).mtime_ns
+    return mtime_ns if abs(time.time_ns() - mtime_ns) > FRESH_NS else 0
 
 
 def _entries(descriptor: int, names: list[bytes]) -> tuple[tuple[Entry, ...], int, str]:

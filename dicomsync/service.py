@@ -31,6 +31,8 @@ log = logging.getLogger("dicomsync.service")
 DRAIN_SECONDS = 15.0
 LOCAL_SETTLE_SECONDS = 5.0
 NETWORK_SETTLE_SECONDS = 30.0
+LOCAL_SCAN_SECONDS = 60.0
+NETWORK_SCAN_SECONDS = 300.0
 
 
 class End(StrEnum):
@@ -108,14 +110,14 @@ def backfill(
 
     Raises UsageProblem, LedgerInUse or LedgerProblem; trouble with the archive is in the report.
     """
-    _tame_malloc()
+    tame_malloc()
     folders = [
         replace(folder, include=tuple(names[0]) or folder.include, exclude=tuple(names[1]) or folder.exclude)
         for folder in folders_of(config, paths)
     ]
     archive = archive_of(config.archive)
     ledger_path = Path(config.ledger.path)
-    _keep_out(ledger_path, folders)
+    keep_out(ledger_path, folders)
     ledger = Ledger.scratch(ledger_path) if dry_run else Ledger.open(ledger_path)
     try:
         with ledger.transaction():
@@ -164,13 +166,13 @@ def _run_once(
         delivery.stored_bytes,
         delivery.requests,
         tuple(Reader.over(ledger).outcomes([folder.path for folder in folders])),
-        engine.intake.passed,
-        engine.intake.problems,
+        engine.passed,
+        engine.unreadable,
         delivery.circuit.words,
         delivery.hint,
         delivery.says,
         dry_run,
-        engine.intake.idle,
+        engine.read_all,
     )
 
 
@@ -195,7 +197,7 @@ def _loop(
             return End.FINISHED
         if max_seconds is not None and now.mono - started > max_seconds:
             return End.TIME
-        late = engine.intake.idle or now.mono - started > GIVE_UP_SECONDS
+        late = engine.read_all or now.mono - started > GIVE_UP_SECONDS
         if engine.delivery.failed_to_reach and late:  # small folders are at least accounted for
             return End.REFUSED if engine.delivery.refused else End.UNREACHED
         if engine.moved != mark:
@@ -257,7 +259,7 @@ def folders_of(config: Config, paths: Sequence[Path] = ()) -> list[Folder]:
     return folders
 
 
-def _keep_out(ledger: Path, folders: Sequence[Folder]) -> None:
+def keep_out(ledger: Path, folders: Sequence[Folder]) -> None:
     """Refuse a ledger among the images: folders are only read, and the ledger is written."""
     where = os.path.abspath(ledger)
     for folder in folders:
@@ -275,13 +277,26 @@ def _place(path: Path) -> str:
 
 def _folder(config: FolderConfig, path: str) -> Folder:
     where = os.fsencode(path)
+    local = mounts.kind(where) == "local"  # others do not tell of what other machines do to them
     settle = config.settle
     if settle is None:
-        settle = LOCAL_SETTLE_SECONDS if mounts.kind(where) == "local" else NETWORK_SETTLE_SECONDS
+        settle = LOCAL_SETTLE_SECONDS if local else NETWORK_SETTLE_SECONDS
     include = config.include
     if os.path.isfile(path):
         include = ("*",)  # someone named just this file
-    return Folder(where, include, config.exclude, settle)
+    scan = config.scan_interval
+    if scan is None:
+        scan = LOCAL_SCAN_SECONDS if local else NETWORK_SCAN_SECONDS
+    return Folder(
+        where,
+        include,
+        config.exclude,
+        settle,
+        scan,
+        config.full_scan_interval,
+        config.start == "new",
+        config.watch == "events" or (config.watch == "auto" and local),
+    )
 
 
 def _below(path: str, folder: str) -> bool:
@@ -313,7 +328,7 @@ def _stop_signals(engine: Engine) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _tame_malloc() -> None:
+def tame_malloc() -> None:
     """Keep glibc from giving every large buffer back to the kernel at each free.
 
     Measured: without this, buffers of 128 KiB to 1 MiB cost 194,000 page faults a gigabyte.

@@ -22,6 +22,7 @@ MAP: dict[str, str] = {
     "mounts": "",
     "logs": "",
     "hands": "",
+    "notify": "",
     "config": "errors pydantic",
     "settle": "model",
     "batching": "model",
@@ -30,6 +31,7 @@ MAP: dict[str, str] = {
     "failures": "reasons",
     "rules": "model pacing failures dicomweb.response",
     "scan": "model",
+    "watch": "watchdog",
     "walk": "",
     "header": "model walk",
     "samples": "pydicom",
@@ -37,16 +39,25 @@ MAP: dict[str, str] = {
     "work": "batching model",
     "ledger": "model errors claims mounts sqlite_utils",
     "enrolment": "claims handles jobs ledger model work",
-    "intake": "enrolment jobs scan settle handles ledger model work",
+    "passes": "scan handles ledger model work",
+    "intake": "enrolment jobs passes scan settle ledger model work",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
-    "engine": "batching delivery dicomweb intake ledger model work",
+    "engine": "batching delivery dicomweb intake ledger model passes scan work",
     "service": "delivery engine hands config ledger dicomweb mounts batching model scan work errors",
+    "daemon": "config dicomweb engine errors handles hands ledger model notify service watch words work",
     "status": "ledger model failures words",
     "explain": "handles ledger model failures status words",
     "progress": "engine words rich",
     "summary": "service status words",
+    "setup": "config errors",
+    "doctor": "config dicomweb errors ledger model mounts scan service words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
-    "cli": "config demo errors explain ledger logs progress sandbox service status summary click",
+    "cli": " ".join(
+        (
+            "click config daemon demo doctor errors explain ledger",
+            "logs notify progress sandbox service setup status summary",
+        )
+    ),
     "dicomweb": "errors httpx httpcore tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",
@@ -103,7 +114,18 @@ def test_a_room_imports_only_what_the_map_allows(room: str) -> None:
 
 @pytest.mark.parametrize(
     "package",
-    ["httpx", "httpcore", "tenacity", "pydicom", "sqlite_utils", "pydantic", "click", "rich", "starlette"],
+    [
+        "httpx",
+        "httpcore",
+        "tenacity",
+        "pydicom",
+        "sqlite_utils",
+        "pydantic",
+        "click",
+        "rich",
+        "starlette",
+        "watchdog",
+    ],
 )
 def test_each_outside_package_has_its_doors_and_no_other(package: str) -> None:
     doors = {
@@ -121,6 +143,7 @@ def test_each_outside_package_has_its_doors_and_no_other(package: str) -> None:
         "click": {"cli"},
         "rich": {"progress"},
         "starlette": {"sandbox"},
+        "watchdog": {"watch"},
     }
     assert doors == expected[package]
 

@@ -275,7 +275,7 @@ def test_help_and_the_version_do_not_load_what_they_do_not_need() -> None:
 
 def test_readme_and_ci_run_the_same_tests() -> None:
     readme = (ROOT / "README.md").read_text()
-    commands = [line for line in readme.splitlines() if line.startswith("    python3 -m venv")]
+    commands = [line for line in readme.splitlines() if line.startswith("    python3 -m venv .venv")]
     assert len(commands) == 2
     assert "-m pytest" in commands[1]
     assert "README.md" in (ROOT / ".ci/run").read_text()

@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_read_proves_nothing_gone(world: World) -> None:
     world.again()
     world.turns()
     assert world.states() == {"stored": 1, "file ready": 1}
-    assert world.engine.intake.problems == 1
+    assert world.engine.unreadable == 1
     world.folder.with_name("elsewhere").rename(world.folder)
 
 
@@ -587,3 +587,68 @@ def test_an_instance_named_in_both_sequences_is_asked_about(world: World) -> Non
     world.turns()
     assert world.state("1.2.3.1") == S.UNCONFIRMED
     world.until_done()
+
+
+# live before backlog
+
+
+def live_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transfers: int) -> World:
+    """A daemon with a backlog of ten studies it is not allowed to send yet, and five live ones."""
+    world = World(tmp_path, monkeypatch)
+    world.once, world.transfers, world.archive.down = False, transfers, True
+    for n in range(10):
+        world.put(f"old/{n}.dcm", f"1.9.{n}.1", study=f"1.9.{n}")
+    world.now = Moment(world.now.wall + 7200, world.now.mono)
+    world.again()
+    world.passes(20)
+    for n in range(5):
+        world.put(f"new/{n}.dcm", f"1.2.{n}.1", study=f"1.2.{n}")
+    world.now = Moment(world.now.wall + 7200, world.now.mono)
+    world.passes(100)
+    world.hands.kept = []
+    world.archive.down = False
+    world.passes(900, step=10)
+    return world
+
+
+@pytest.mark.parametrize(("transfers", "live"), [(4, 3), (2, 1)])
+def test_live_studies_get_all_transfers_but_one_while_there_is_a_backlog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transfers: int, live: int
+) -> None:
+    world = live_world(tmp_path, monkeypatch, transfers)
+    assert len(world.hands.kept or []) == transfers
+    world.hands.release()
+    first = [uid for request in world.archive.requests[:transfers] for uid in request]
+    assert sum(uid.startswith("1.2.") for uid in first) == live
+    world.until_done()
+    assert world.states()["stored"] == 15
+    world.check()
+    world.die()
+
+
+def test_with_one_transfer_live_and_backlog_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = live_world(tmp_path, monkeypatch, 1)
+    world.hands.release()
+    world.until_done()
+    order = ["live" if request[0].startswith("1.2.") else "backlog" for request in world.archive.requests]
+    assert order[:6] in (["live", "backlog"] * 3, ["backlog", "live"] * 3)
+    world.die()
+
+
+def test_without_a_backlog_live_studies_get_every_transfer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, monkeypatch)
+    world.once, world.transfers = False, 2
+    world.again()
+    world.passes(30)
+    for n in range(5):
+        world.put(f"new/{n}.dcm", f"1.2.{n}.1", study=f"1.2.{n}")
+    world.now = Moment(world.now.wall + 7200, world.now.mono)
+    world.hands.kept = []
+    world.passes(100)
+    assert len(world.hands.kept) == 2
+    world.hands.release()
+    world.die()

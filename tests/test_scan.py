@@ -326,14 +326,15 @@ def test_no_descriptor_is_left_open_whatever_happens(tmp_path: Path, monkeypatch
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_directory_that_vanished_between_two_steps_proves_nothing(tmp_path: Path) -> None:
+def test_a_directory_that_vanished_between_two_steps_has_its_files_looked_for(tmp_path: Path) -> None:
     touch(tmp_path / "a" / "1.dcm")
     where = folder(tmp_path)
     first = scan.step(where, scan.start(where), most=1, part=1)
     os.unlink(tmp_path / "a" / "1.dcm")
     os.rmdir(tmp_path / "a")
     (listing,) = scan.step(where, first.position).listings
-    assert (listing.problem, listing.proves_absence) == (os.strerror(errno.ENOENT), False)
+    # Nothing is said of its files but that they are not listed: each is then looked at by itself.
+    assert (listing.problem, listing.entries, listing.mtime_ns) == ("", (), scan.GONE)
 
 
 @pytest.mark.parametrize("become", ["file", "link"])
@@ -352,8 +353,7 @@ def test_a_directory_that_became_something_else_between_two_steps_is_not_entered
         touch(tmp_path / "in" / "a")
     second = scan.step(where, first.position)
     assert [listing.entries for listing in second.listings] == [()]
-    assert second.listings[0].problem
-    assert not second.listings[0].proves_absence
+    assert second.listings[0].mtime_ns == scan.GONE
     assert second.position.todo == ()
 
 

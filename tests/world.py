@@ -162,6 +162,9 @@ class World:
         self.now = Moment(os.stat(home).st_ctime + 3600, 1000.0)
         self.caps = Caps(max_instances=10)
         self.once = True
+        self.settle_seconds = 5.0
+        self.transfers = 2
+        self.new_only = False
         self.sends = True
         self.start()
 
@@ -169,8 +172,8 @@ class World:
         """Start an engine, as after a restart: whatever was in memory is gone."""
         self.hands = SameThread()
         self.ledger = Ledger.open(self.ledger_path)
-        folder = Folder(os.fsencode(self.folder), settle_seconds=5.0)
-        pace = Pace(self.now, self.caps, 30.0, 2, once=self.once, sends=self.sends)
+        folder = Folder(os.fsencode(self.folder), settle_seconds=self.settle_seconds, new_only=self.new_only)
+        pace = Pace(self.now, self.caps, 30.0, self.transfers, once=self.once, sends=self.sends)
         archive = dicomweb.Archive(URL)
         self.engine = Engine(self.ledger, [folder], archive, pace, self.hands, random.Random(1))
         self.engine.begin(self.now)

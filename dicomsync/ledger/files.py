@@ -16,14 +16,18 @@ class FileVerbs:
 
     _db: sqlite3.Connection
 
-    def begin_scan(self, folder: bytes) -> Scan:
+    def begin_scan(self, folder: bytes, wall: float = 0.0) -> Scan:
         """Begin a pass over a folder."""
-        self._db.execute("INSERT INTO folders (path) VALUES (?) ON CONFLICT DO NOTHING", (folder,))
+        self._db.execute(
+            "INSERT INTO folders (path, seen_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (folder, wall)
+        )
         self._db.execute(
             "UPDATE folders SET scan = (SELECT max(scan) + 1 FROM folders) WHERE path = ?", (folder,)
         )
-        row = self._db.execute("SELECT id, scan FROM folders WHERE path = ?", (folder,)).fetchone()
-        return Scan(row[0], folder, row[1])
+        row = self._db.execute(
+            "SELECT id, scan, seen_at, scanned_at IS NULL FROM folders WHERE path = ?", (folder,)
+        ).fetchone()
+        return Scan(row[0], folder, row[1], row[2], bool(row[3]))
 
     def end_scan(self, scan: Scan, wall: float, report: str) -> None:
         """Record that a pass came to its end, and what it counted."""
@@ -31,15 +35,29 @@ class FileVerbs:
             "UPDATE folders SET scanned_at = ?, report = ? WHERE id = ?", (wall, report, scan.folder_id)
         )
 
-    def directory(self, path: bytes, scan: Scan) -> int:
-        """Record that a pass read this directory; gives its row."""
+    def directory(self, path: bytes, scan: Scan, mtime_ns: int = 0) -> int:
+        """Record that a pass read this directory, and the time it had then; gives its row."""
         row = self._db.execute(
-            """INSERT INTO directories (folder_id, path, shown, scan) VALUES (?, ?, ?, ?)
-            ON CONFLICT (path) DO UPDATE SET folder_id = excluded.folder_id, scan = excluded.scan
+            """INSERT INTO directories (folder_id, path, shown, scan, mtime_ns) VALUES (?, ?, ?, ?, ?)
+            ON CONFLICT (path) DO UPDATE SET folder_id = excluded.folder_id, scan = excluded.scan,
+                mtime_ns = excluded.mtime_ns
             RETURNING id""",
-            (scan.folder_id, path, _shown(path), scan.number),
+            (scan.folder_id, path, _shown(path), scan.number, mtime_ns),
         ).fetchone()
         return int(row[0])
+
+    def knows_directory(self, path: bytes) -> bool:
+        """Say whether a directory was ever read."""
+        return self._db.execute("SELECT 1 FROM directories WHERE path = ?", (path,)).fetchone() is not None
+
+    def directories(self, folder: bytes, after: bytes, most: int) -> list[tuple[bytes, int]]:
+        """Give the directories at and below a folder, by path from `after` on, with their times when read."""
+        rows = self._db.execute(
+            """SELECT path, mtime_ns FROM directories
+            WHERE path > ? AND (path = ? OR (path >= ? AND path < ?)) ORDER BY path LIMIT ?""",
+            (after, folder, folder.rstrip(b"/") + b"/", folder.rstrip(b"/") + b"0", most),
+        )
+        return [(bytes(row[0]), row[1]) for row in rows]
 
     def files_between(self, directory_id: int, after: bytes, upto: bytes | None) -> dict[bytes, FileRow]:
         """Give the files of a directory with after < name <= upto (None: to the end), by name."""

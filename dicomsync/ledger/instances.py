@@ -65,13 +65,15 @@ class InstanceVerbs(FileVerbs):
         wall: float,
         due_at: float,
         sha256: bytes | None,
+        *,
+        live: bool = False,
     ) -> int:
         """Record a new instance; gives its row."""
         study_id = self.study(whole.study_instance_uid, wall)
         cursor = self._db.execute(
             """INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid,
-                transfer_syntax_uid, size_bytes, preamble, sha256, state, reason, seen_at, due_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                transfer_syntax_uid, size_bytes, preamble, sha256, state, reason, seen_at, due_at, live)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (
                 study_id,
                 whole.series_instance_uid,
@@ -85,6 +87,7 @@ class InstanceVerbs(FileVerbs):
                 reason,
                 wall,
                 due_at,
+                int(live),
             ),
         )
         self._touched.add(study_id)
@@ -207,14 +210,15 @@ class InstanceVerbs(FileVerbs):
         ).fetchall()
         self._touched.update(int(row[0]) for row in rows)
 
-    def due_studies(self, now: float, most: int = 100) -> list[DueStudy]:
-        """Give the studies with a batch due, the longest due first."""
+    def due_studies(self, now: float, most: int = 100, *, live: bool | None = None) -> list[DueStudy]:
+        """Give the studies with a batch due, the longest due first: all, the live ones, or the backlog's."""
+        which = {None: "pending > 0", True: "live > 0", False: "pending > 0 AND live = 0"}[live]
         rows = self._db.execute(
-            """SELECT id, study_instance_uid, pending, pending_bytes, first_at, due_at FROM studies
-            WHERE pending > 0 AND due_at <= ? ORDER BY due_at LIMIT ?""",
+            f"""SELECT id, study_instance_uid, pending, pending_bytes, first_at, due_at, live > 0 FROM studies
+            WHERE {which} AND due_at <= ? ORDER BY due_at LIMIT ?""",
             (now, most),
         )
-        return [DueStudy(*row) for row in rows]
+        return [DueStudy(*(*row[:6], bool(row[6]))) for row in rows]
 
     def pending_of(self, study: DueStudy, now: float, most: int) -> list[Due]:
         """Give a study's pending instances that may go now, the longest due first."""

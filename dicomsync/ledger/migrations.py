@@ -34,6 +34,7 @@ _TABLES = (
         id INTEGER PRIMARY KEY,
         path BLOB NOT NULL UNIQUE,
         scan INTEGER NOT NULL DEFAULT 0, -- number of the latest scan begun
+        seen_at REAL NOT NULL, -- when it was first looked into
         scanned_at REAL, -- end of the latest scan that came to its end
         report TEXT -- what that scan counted, as JSON
     ) STRICT""",
@@ -42,7 +43,8 @@ _TABLES = (
         folder_id INTEGER NOT NULL REFERENCES folders (id),
         path BLOB NOT NULL UNIQUE,
         shown TEXT, -- the path in escapes, where it is not UTF-8
-        scan INTEGER NOT NULL DEFAULT 0 -- the latest scan of the folder that read it
+        scan INTEGER NOT NULL DEFAULT 0, -- the latest scan that read it
+        mtime_ns INTEGER NOT NULL DEFAULT 0 -- its time when it was last read whole; 0: to be read again
     ) STRICT""",
     f"""CREATE TABLE files (
         id INTEGER PRIMARY KEY,
@@ -66,6 +68,7 @@ _TABLES = (
         seen_at REAL NOT NULL,
         pending INTEGER NOT NULL DEFAULT 0,
         pending_bytes INTEGER NOT NULL DEFAULT 0,
+        live INTEGER NOT NULL DEFAULT 0, -- how many of the pending ones came while the daemon was there
         first_at REAL, -- when its earliest pending instance may go
         quiet_at REAL NOT NULL DEFAULT 0, -- when it counts as quiet if nothing more arrives
         due_at REAL -- when its next batch goes
@@ -84,6 +87,7 @@ _TABLES = (
         reason TEXT NOT NULL DEFAULT '',
         detail TEXT NOT NULL DEFAULT '',
         seen_at REAL NOT NULL,
+        live INTEGER NOT NULL DEFAULT 0, -- 1: it came after its folder had been read whole; 0: the backlog
         due_at REAL NOT NULL DEFAULT 0,
         attempts INTEGER NOT NULL DEFAULT 0,
         unclear INTEGER NOT NULL DEFAULT 0, -- attempts that failed without a clear reason
@@ -124,6 +128,7 @@ _INDEXES = (
     "CREATE INDEX files_of_instance ON files (instance_id) WHERE instance_id IS NOT NULL",
     "CREATE INDEX files_unsettled ON files (directory_id) WHERE state = 'settling'",
     "CREATE INDEX studies_due ON studies (due_at) WHERE pending > 0",
+    "CREATE INDEX studies_due_live ON studies (due_at) WHERE live > 0",
     "CREATE INDEX history_of ON history (what, row)",
 )
 
@@ -134,7 +139,7 @@ def _count(what: str, sign: str, row: str) -> str:
 
 def _study(row: str, sign: str) -> str:
     return f"""UPDATE studies SET pending = pending {sign} 1,
-            pending_bytes = pending_bytes {sign} {row}.size_bytes
+            pending_bytes = pending_bytes {sign} {row}.size_bytes, live = live {sign} {row}.live
         WHERE id = {row}.study_id AND {row}.state = 'pending';"""
 
 

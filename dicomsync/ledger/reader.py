@@ -198,6 +198,10 @@ class Reader:
         """Give one batch by its row."""
         return self._one("SELECT * FROM batches WHERE id = ?", (batch_id,))
 
+    def batches(self, most: int) -> list[Row]:
+        """Give the first batches, in order."""
+        return [dict(row) for row in self._db.execute("SELECT * FROM batches ORDER BY id LIMIT ?", (most,))]
+
     def batches_of(self, study_id: int, most: int = 10) -> list[Row]:
         """Give a study's latest batches."""
         rows = self._db.execute(

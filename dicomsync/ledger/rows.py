@@ -40,6 +40,8 @@ class Scan:
     folder_id: int
     folder: bytes
     number: int
+    since: float = 0.0  # when the folder was first looked into (wall seconds)
+    first: bool = True  # the folder was never read to its end before
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class DueStudy:
     pending_bytes: int
     first_at: float
     due_at: float
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)

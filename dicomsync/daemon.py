@@ -1,0 +1,292 @@
+"""The daemon: the same engine, for ever; its start, its end, its reload, and what it tells systemd.
+
+Trouble with the ledger is answered as a restart would answer it: nothing more goes out, what is on its
+way comes to its end, and a new engine takes over from the ledger alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from dicomsync import dicomweb, words
+from dicomsync.config import Config
+from dicomsync.engine import Engine
+from dicomsync.errors import LedgerProblem, UsageProblem
+from dicomsync.handles import handle
+from dicomsync.hands import Threads
+from dicomsync.ledger import Ledger, Reader
+from dicomsync.model import DUE, Folder
+from dicomsync.notify import Notify
+from dicomsync.service import archive_of, caps_of, folders_of, keep_out, moment, tame_malloc
+from dicomsync.watch import EVENTS, STARTING, Watch
+from dicomsync.work import Pace
+
+log = logging.getLogger("dicomsync.daemon")
+
+DRAIN_SECONDS = 20.0
+QUIESCE_SECONDS = 90.0  # longer than any healthy answer takes: after that only a new process is safe
+LEDGER_RETRY_SECONDS = 5.0
+STATUS_SECONDS = 5.0
+TROUBLE_SECONDS = 600.0  # how often a trouble that lasts is told again
+
+
+class Daemon:
+    """One daemon: a config, a ledger under its lock, an engine, and a watcher whose hints it takes."""
+
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        notify: Notify,
+        *,
+        sends: bool = True,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._config = config
+        self._sends = sends
+        self._say = say
+        self._load = load
+        self._notify = notify
+        self._stop = self._reload = False
+        self._engine: Engine | None = None
+        self._watch: Watch | None = None
+        self._told_watch: dict[bytes, str] = {}
+        self._told_status = self._told_life = float("-inf")
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; gives the exit code.
+
+        Raises UsageProblem, LedgerInUse or LedgerProblem where it cannot start.
+        """
+        tame_malloc()
+        self._check(self._config)
+        path = Path(self._config.ledger.path)
+        ledger = Ledger.open(path) if self._sends else Ledger.scratch(path)
+        try:
+            with ledger.transaction():
+                ledger.bind(archive_of(self._config.archive).url)
+            with self._signals():
+                self._notify.ready()
+                log.info("ready")
+                while not self._stop:
+                    self._serve_until_trouble(ledger)
+            if not self._sends:
+                self._say(shadow(ledger))
+        finally:
+            self._notify.stopping()
+            self._unwatch()
+            ledger.close()
+            dicomweb.close_clients()
+        log.info("stopped")
+        return 0
+
+    @staticmethod
+    def _check(config: Config) -> Sequence[Folder]:
+        folders = folders_of(config)
+        keep_out(Path(config.ledger.path), folders)
+        archive_of(config.archive)
+        return folders
+
+    # serving
+
+    def _serve_until_trouble(self, ledger: Ledger) -> None:
+        """Run one engine until the end, a reload, or trouble with the ledger."""
+        folders = self._check(self._config)
+        transfers = self._config.upload.transfers
+        hands = Threads(Engine.workers_for(len(folders), transfers))
+        pace = Pace(
+            moment(),
+            caps_of(self._config),
+            self._config.archive.confirm_wait,
+            transfers,
+            once=False,
+            sends=self._sends,
+        )
+        engine = Engine(ledger, folders, archive_of(self._config.archive), pace, hands)
+        self._engine = engine
+        self._watch_folders(folders, engine)
+        try:
+            engine.begin(moment())
+            self._loop(engine, ledger)
+        except LedgerProblem as problem:
+            log.error("%s %s", problem.message, problem.hint)
+            self._notify.status(f"waiting for the ledger: {problem.message}")
+        finally:
+            self._unwatch()
+            self._quiesce(engine)
+            hands.shutdown()
+        if not (self._stop or self._reload):
+            self._wait_for_ledger(ledger)
+        if self._reload:
+            self._take_new_config()
+
+    def _loop(self, engine: Engine, ledger: Ledger) -> None:
+        while not (self._stop or self._reload):
+            now = moment()
+            if self._watch is not None:
+                if not self._watch.alive():
+                    log.warning("the watcher died: it is started anew, and everything is looked at")
+                    self._watch.stop()
+                    self._watch_folders([intake.folder for intake in engine.intakes], engine)
+                    engine.hint([], everywhere=True)
+                directories, everywhere = self._watch.hints.take()
+                if directories or everywhere:
+                    engine.hint(directories, everywhere=everywhere)
+            busy = engine.turn(now)
+            self._tell(engine, ledger)
+            if not busy:
+                engine.wait(moment())
+
+    def _tell(self, engine: Engine, ledger: Ledger) -> None:
+        """Give signs of life: the loop has turned, and the ledger has committed."""
+        now = time.monotonic()
+        every = (self._notify.watchdog_seconds or 60.0) / 4
+        if now - self._told_life >= every:
+            self._told_life = now
+            self._notify.watchdog()
+        if now - self._told_status >= STATUS_SECONDS:
+            self._told_status = now
+            self._notify.status(self._status(engine, ledger))
+            if self._watch is not None:
+                self._watch.refresh()
+                self._tell_watch(self._watch)
+
+    @staticmethod
+    def _status(engine: Engine, ledger: Ledger) -> str:
+        """Say in a line how it stands: ages first."""
+        due = ledger.count(*DUE)
+        parts = ["nothing is due"]
+        if due:
+            oldest = Reader.over(ledger).oldest_due()
+            age = words.span(max(0.0, time.time() - oldest)) if oldest is not None else "-"
+            parts = [f"{words.count(due, 'instance')} due, the oldest for {age}"]
+        if engine.delivery.circuit.words:
+            parts.append(f"the archive: {engine.delivery.circuit.words}")
+        if engine.unreadable:
+            parts.append(f"{words.count(engine.unreadable, 'directory', 'directories')} not readable")
+        return "; ".join(parts)
+
+    def _quiesce(self, engine: Engine) -> None:
+        """Start nothing more and let what is on its way come to its end, recorded where that is possible.
+
+        Only when nothing is on its way any more may another engine ask the archive about it.
+        """
+        engine.stop()
+        ending = self._stop
+        if ending:
+            self._notify.stopping()
+        deadline = time.monotonic() + (DRAIN_SECONDS if ending else QUIESCE_SECONDS)
+        while engine.delivery.sending and time.monotonic() < deadline:
+            with contextlib.suppress(LedgerProblem):
+                engine.turn(moment())
+            engine.wait(moment())
+            self._notify.watchdog()
+        if engine.delivery.sending and not ending:
+            raise LedgerProblem(
+                "Requests are still on their way and the ledger cannot record them; dicomsync ends.",
+                hint="The service manager starts it again; the archive is then asked about them.",
+            )
+
+    def _wait_for_ledger(self, ledger: Ledger) -> None:
+        """Try the ledger until it can be written again; nothing goes on the wire meanwhile."""
+        while not (self._stop or self._reload):
+            try:
+                with ledger.transaction():
+                    ledger.set_fact("tried", str(time.time()))
+            except LedgerProblem:
+                self._notify.watchdog()  # alive, and waiting for a disk: a restart would not mend that
+                time.sleep(LEDGER_RETRY_SECONDS)
+            else:
+                log.info("the ledger can be written again")
+                return
+
+    # watching
+
+    def _watch_folders(self, folders: Sequence[Folder], engine: Engine) -> None:
+        roots = [folder.path for folder in folders if folder.watched]
+        if not roots:
+            return
+        self._watch = Watch(roots, engine.wake)
+        self._watch.start()
+
+    def _tell_watch(self, watch: Watch) -> None:
+        """Tell which folders are scanned without being watched, and why: once for each change."""
+        for number, (root, state) in enumerate(watch.state().items(), 1):
+            if state in (EVENTS, STARTING) or self._told_watch.get(root) == state:
+                continue
+            self._told_watch[root] = state
+            log.warning("watched folder %d is only scanned from now on: %s", number, state)
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+
+    # signals
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end it in good order, a second one at once; SIGHUP reads the config anew."""
+
+        def asked(number: int, _frame: FrameType | None) -> None:
+            if number == signal.SIGHUP:
+                self._reload = True
+            elif self._stop:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            else:
+                self._stop = True
+            if self._engine is not None:
+                self._engine.wake()
+
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, asked) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _take_new_config(self) -> None:
+        """Read the config anew; a bad one is told, and the old one kept."""
+        self._reload = False
+        self._notify.reloading()
+        try:
+            new = self._load()
+            self._check(new)
+            self._refuse_what_needs_a_restart(new)
+        except UsageProblem as problem:
+            log.error("the new config was not taken, the old one is kept: %s", problem.message)
+        else:
+            changed = [
+                name for name in type(new).model_fields if getattr(new, name) != getattr(self._config, name)
+            ]
+            log.info("the new config was taken; changed: %s", ", ".join(changed) or "nothing")
+            self._config = new
+        self._notify.ready()
+
+    def _refuse_what_needs_a_restart(self, new: Config) -> None:
+        if new.ledger != self._config.ledger or new.archive.url != self._config.archive.url:
+            raise UsageProblem("archive.url and ledger.path cannot change while it runs: restart it.")
+
+
+def shadow(ledger: Ledger) -> str:
+    """Say what a daemon that sends nothing would have stored, and when: a line a batch, then the sums."""
+    rows = Reader.over(ledger).batches(most=1000)
+    lines = ["Nothing was sent. This is what would have gone to the archive:"]
+    lines += [
+        f"  {words.moment(row['sent_at'])}  {handle('study', row['study_id'])}: "
+        f"{words.count(row['instances'], 'instance')}, {words.size(row['size_bytes'])}"
+        for row in rows
+    ]
+    instances = sum(row["instances"] for row in rows)
+    size_bytes = sum(row["size_bytes"] for row in rows)
+    requests = words.count(len(rows), "request")
+    lines.append(f"{words.count(instances, 'instance')}, {words.size(size_bytes)}, in {requests}.")
+    return "\n".join(lines)

@@ -1,0 +1,41 @@
+"""Looking at a site before it is relied on: a line for each thing that could be in the way, and what to do.
+
+Nothing is written and nothing is stored. Each look is made in a thread of its own, for a bounded time,
+so that a mount that hangs is told and holds nothing up. Paths are shown: this is for the person at the
+machine. Secrets are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from dicomsync import service
+from dicomsync.config import Config
+from dicomsync.doctor import archive, folders, ledger
+from dicomsync.doctor.check import Check, State, as_json, attempt, exit_code, looked, ok, text, user
+
+__all__ = ["Check", "State", "as_json", "examine", "exit_code", "text"]
+
+ANSWER_SECONDS = 60.0
+
+
+def examine(source: str, load: Callable[[], Config]) -> list[Check]:
+    """Look at everything that the config from `load` is about; never raises."""
+    config = attempt("config", load)
+    if isinstance(config, Check):
+        todo = config.todo.removeprefix("Nothing was done.").strip()
+        return [replace(config, state=State.PROBLEM, todo=todo or "Correct it; `dicomsync init` writes one.")]
+    checks = [ok("config", f"{source} can be used; all below is as user {user()} sees it")]
+    where = attempt("archive", lambda: service.archive_of(config.archive))
+    if not isinstance(where, Check):
+        checks += looked("credential", lambda: archive.credential(where))
+    checks += folders.examine(config)
+    url = config.archive.url.rstrip("/")
+    checks += looked("ledger", lambda: ledger.examine(Path(config.ledger.path), url))
+    if isinstance(where, Check):
+        return [*checks, where]
+    checks += looked("archive", lambda: archive.answers(where), ANSWER_SECONDS)
+    checks += looked("certificate", lambda: archive.certificate(url))
+    return checks + looked("clock", lambda: archive.clock(where), ANSWER_SECONDS)

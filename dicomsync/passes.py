@@ -1,0 +1,221 @@
+"""The passes over one folder: which kind is due, how far it is, what it has passed over.
+
+A full pass reads every directory, and alone can tell that a directory has gone. A quick pass reads
+the directories whose times have changed since they were read, and those a watcher hinted at. Hints
+only make a look come sooner: everything works, only later, without them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+
+from dicomsync import scan
+from dicomsync.handles import handle
+from dicomsync.ledger import FileRow, Ledger, Scan
+from dicomsync.model import Folder, Moment
+from dicomsync.work import Pace, Work
+
+log = logging.getLogger("dicomsync.intake")
+
+SWEPT_A_JOB = 500
+GLANCES_A_JOB = 2_000
+REST_TIMES = 10.0  # a pass is followed by a rest ten times its own length: a tenth of the time at most
+
+
+@dataclass(slots=True)
+class Pass:
+    """One pass over the folder, and where it stands."""
+
+    number: Scan
+    position: scan.Position
+    full: bool
+    began: float  # monotonic seconds
+    passed: scan.Passed = field(default_factory=scan.Passed)
+    files: int = 0
+    problems: int = 0
+    lost: str = ""  # why the folder itself could not be read
+    glanced: bytes | None = None  # the directory up to which times were compared; None: not needed
+    swept: tuple[bytes, bytes] = (b"", b"")  # the directory, and the name in it, that the sweep has reached
+
+
+class Passes:
+    """One folder's passes, one at a time; `merge` takes each listing, `gone` what a sweep looked at."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        folder: Folder,
+        pace: Pace,
+        *,
+        merge: Callable[[int, scan.Listing, Moment], None],
+        gone: Callable[[Sequence[FileRow], Sequence[scan.Sight], Moment], None],
+        luck: random.Random,
+    ) -> None:
+        self._ledger = ledger
+        self._folder = folder
+        self._pace = pace
+        self._merge = merge
+        self._gone = gone
+        self._luck = luck
+        self._now: Pass | None = None
+        self._busy = False
+        self._hinted: dict[bytes, None] = {}
+        self._told: dict[bytes, str] = {}  # directories that cannot be read, and why
+        self._quick_at = self._full_at = float("-inf")
+        self.last: Pass | None = None
+        self.full_passes = 0
+        self.listed = 0  # directories, or parts of them
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a pass is under way, or the first one is still to come."""
+        return self._now is not None or self.full_passes == 0
+
+    @property
+    def out(self) -> bool:
+        """Whether a job of a pass is out."""
+        return self._busy
+
+    @property
+    def latest(self) -> Pass | None:
+        """The pass under way, or the last one."""
+        return self._now or self.last
+
+    def hint(self, directories: Iterable[bytes], *, everywhere: bool = False) -> None:
+        """Take directories of this folder that are worth a look; `everywhere` asks for a full pass."""
+        self._hinted |= dict.fromkeys(directories)
+        if everywhere:
+            self._full_at = float("-inf")
+
+    def next_at(self) -> float | None:
+        """Say at which monotonic moment the next pass is due; None while one is under way."""
+        if self._now is not None or self._pace.once:
+            return None
+        return float("-inf") if self._hinted else min(self._quick_at, self._full_at)
+
+    def plan(self, now: Moment) -> list[Work]:
+        """Say what is to be read next; nothing while a job is out."""
+        if self._busy:
+            return []
+        if self._now is None:
+            self._begin(now)
+        one = self._now
+        if one is None:
+            return []
+        work = self._next_work(one, now)
+        self._busy = work is not None
+        return [work] if work else []
+
+    # one pass
+
+    def _begin(self, now: Moment) -> None:
+        """Begin the pass that is due, if one is."""
+        first = self.full_passes == 0
+        if self._pace.once and not first:
+            return
+        full = first or now.mono >= self._full_at
+        if not (full or self._hinted or now.mono >= self._quick_at):
+            return
+        hinted, self._hinted = tuple(self._hinted), {}
+        number = self._ledger.begin_scan(self._folder.path, now.wall)
+        if full:
+            self._now = Pass(number, scan.start(self._folder), full, now.mono)
+            return
+        # A directory that was never read is read whole: its files may have come before its watch.
+        todo = [(path, b"", not self._ledger.knows_directory(path)) for path in hinted]
+        todo.append((self._folder.path, b"", False))  # read first: if it is lost, nothing below it has gone
+        position = scan.Position(tuple(todo))
+        glance = b"" if now.mono >= self._quick_at else None
+        self._now = Pass(number, position, full, now.mono, glanced=glance)
+
+    def _next_work(self, one: Pass, now: Moment) -> Work | None:
+        if one.lost:
+            self._end(one, now)
+            return None
+        if one.position.todo:
+            return Work(scan.step, (self._folder, one.position), partial(self._stepped, one))
+        if one.glanced is not None:
+            known = self._ledger.directories(self._folder.path, one.glanced, GLANCES_A_JOB)
+            if known:
+                one.glanced = known[-1][0]
+                return Work(scan.changed, (tuple(known),), partial(self._glanced, one))
+            one.glanced = None
+        found = self._ledger.unread_files(one.number, one.swept, SWEPT_A_JOB) if one.full else []
+        if found:
+            directory, last = found[-1]
+            one.swept = (directory, last.name)
+            paths = tuple(os.path.join(path, row.name) for path, row in found)
+            return Work(scan.look, (paths,), partial(self._swept, [row for _, row in found]))
+        self._end(one, now)
+        return None
+
+    def _stepped(self, one: Pass, step: scan.Step, now: Moment) -> None:
+        """Hand on what a step of a scan read."""
+        self._busy = False
+        one.position = step.position
+        self.listed += len(step.listings)
+        for listing in step.listings:
+            one.passed = one.passed.plus(listing.passed)
+            one.files += len(listing.entries)
+            self._dive(one, listing)
+            directory_id = self._ledger.directory(listing.directory, one.number, listing.mtime_ns)
+            if listing.problem:
+                self._unreadable(one, directory_id, listing, now)
+            else:
+                self._readable(directory_id, listing, now)
+            if listing.entries or listing.proves_absence:
+                self._merge(directory_id, listing, now)
+
+    def _dive(self, one: Pass, listing: scan.Listing) -> None:
+        """In a quick pass, read whole what is new below a directory that was read."""
+        new = tuple((path, b"", True) for path in listing.below if not self._ledger.knows_directory(path))
+        if new:
+            one.position = replace(one.position, todo=(*one.position.todo, *new))
+
+    def _glanced(self, one: Pass, changed: tuple[bytes, ...], _now: Moment) -> None:
+        self._busy = False
+        todo = tuple((path, b"", False) for path in changed)
+        one.position = replace(one.position, todo=(*one.position.todo, *todo))
+
+    def _swept(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:
+        self._busy = False
+        self._gone(rows, found, now)
+
+    def _unreadable(self, one: Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
+        """Tell what cannot be read: once, for as long as it stays so."""
+        one.problems += 1
+        if listing.directory == self._folder.path and not listing.entries:
+            one.lost = listing.problem
+        if self._told.get(listing.directory) == listing.problem:
+            return
+        self._told[listing.directory] = listing.problem
+        self._ledger.remember("directory", directory_id, "unreadable", listing.problem, now.wall)
+        where = handle("directory", directory_id)
+        log.warning("%s cannot be read, or not all of it (%s); that waits", where, listing.problem)
+
+    def _readable(self, directory_id: int, listing: scan.Listing, now: Moment) -> None:
+        if self._told.pop(listing.directory, None):
+            self._ledger.remember("directory", directory_id, "readable", "", now.wall)
+            log.info("%s can be read again", handle("directory", directory_id))
+
+    def _end(self, one: Pass, now: Moment) -> None:
+        """Record a pass that came to its end, and when the next ones are due."""
+        rest = REST_TIMES * (now.mono - one.began)
+        jitter = self._luck.uniform(0.9, 1.1)  # many daemons on one share must not look in step
+        self._quick_at = now.mono + jitter * max(self._folder.scan_seconds, rest)
+        if one.full:
+            self._full_at = now.mono + jitter * max(self._folder.full_scan_seconds, rest)
+            self.full_passes += 1
+            report = asdict(one.passed) | {"files": one.files, "problems": one.problems, "lost": one.lost}
+            self._ledger.end_scan(one.number, now.wall, json.dumps(report))
+        elif one.lost:
+            self._full_at = self._quick_at
+        if one.full or self.last is None:
+            self.last = one
+        self._now = None

@@ -1,0 +1,7 @@
+"""How it goes with a root, in words."""
+
+STARTING = "not watched yet"
+EVENTS = "events"
+GONE = "gone"
+DIED = "the watcher died"
+STOPPED = "stopped"

@@ -1,0 +1,226 @@
+"""The daemon as a process of its own: ready, storing as files come, reload, end, and one writer."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from dicomsync import sandbox
+from dicomsync.ledger import Reader
+from dicomsync.model import InstanceState
+from dicomsync.samples import instance, write_studies
+
+
+def until(what: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until something is so; fail when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+@dataclass
+class Site:
+    """A folder, a config, a manager's socket, and the daemon between them."""
+
+    home: Path
+    archive: sandbox.Archive
+    told: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder = self.home / "in"
+        self.folder.mkdir()
+        self.ledger = self.home / "state" / "ledger.db"
+        self.config = self.home / "dicomsync.toml"
+        self.log = self.home / "log"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(self.home / "notify"))
+        self.socket.setblocking(False)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.configure()
+
+    def configure(self, extra: str = "", folder: str = "") -> None:
+        self.config.write_text(
+            f'[archive]\nurl = "{self.archive.url}"\nconfirm_wait = "0.2s"\n'
+            f'[ledger]\npath = "{self.ledger}"\n'
+            f'[[folders]]\npath = "{self.folder}"\nsettle = "0.1s"\nscan_interval = "0.2s"\n{folder}\n'
+            f'[batch]\nquiet = "0.1s"\n{extra}\n'
+        )
+
+    def start(self, *more: str) -> None:
+        environment = {**os.environ, "NOTIFY_SOCKET": str(self.home / "notify"), "WATCHDOG_USEC": "2000000"}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "dicomsync", "run", "-c", str(self.config), *more],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+
+    def heard(self) -> list[str]:
+        """Everything the manager was told so far."""
+        while True:
+            try:
+                self.told += self.socket.recv(4096).decode().splitlines()
+            except BlockingIOError:
+                return self.told
+
+    def ready(self) -> Site:
+        until(lambda: "READY=1" in self.heard())
+        return self
+
+    def tell(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def ends(self) -> int:
+        assert self.process is not None
+        return self.process.wait(40)
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def stored(self) -> int:
+        with Reader.open(self.ledger) as reader:
+            return reader.counts().instances[InstanceState.STORED]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with sandbox.running(tmp_path / "archive") as archive:
+        one = Site(tmp_path, archive)
+        yield one
+        if one.process is not None and one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+        one.socket.close()
+
+
+@pytest.mark.parametrize("watch", ["events", "scan"])
+def test_what_comes_is_stored_as_it_comes(site: Site, watch: str) -> None:
+    site.configure(folder=f'watch = "{watch}"')
+    write_studies(site.folder / "before", studies=1, series=1, instances=3, rows=8, columns=8)
+    site.start()
+    site.ready()
+    until(lambda: len(site.archive.stored()) == 3)
+    write_studies(site.folder / "after/deep", studies=2, series=1, instances=3, rows=8, columns=8, seed=5)
+    until(lambda: len(site.archive.stored()) == 9)
+    until(lambda: site.stored() == 9)
+    site.tell(signal.SIGTERM)
+    assert site.ends() == 0
+    assert "STOPPING=1" in site.heard()
+    assert "Traceback" not in site.said()
+
+
+def test_it_is_ready_before_the_archive_is_and_tells_how_it_stands(site: Site) -> None:
+    site.archive.set_faults(["down"])
+    write_studies(site.folder, studies=1, series=1, instances=2, rows=8, columns=8)
+    site.start()
+    site.ready()
+    until(lambda: any("2 instances due" in line for line in site.heard()))
+    until(lambda: "WATCHDOG=1" in site.heard())
+    site.archive.set_faults([])
+    until(lambda: len(site.archive.stored()) == 2, 60)
+
+
+def test_kill_9_in_the_middle_is_caught_up_with(site: Site) -> None:
+    site.archive.set_faults(["stall=5@1"])
+    write_studies(site.folder, studies=1, series=1, instances=5, rows=8, columns=8)
+    site.start()
+    site.ready()
+    until(lambda: len(site.archive.stored()) == 5)
+    site.tell(signal.SIGKILL)
+    site.ends()
+    site.told.clear()
+    site.start()
+    site.ready()
+    until(lambda: site.stored() == 5)
+    assert sum(request.method == "POST" for request in site.archive.requests) == 1
+
+
+def test_a_second_daemon_on_the_same_ledger_gets_73(site: Site) -> None:
+    site.start()
+    site.ready()
+    second = subprocess.run(
+        [sys.executable, "-m", "dicomsync", "run", "-c", str(site.config)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert second.returncode == 73
+    assert "in use" in second.stderr
+
+
+def test_sigterm_lets_what_is_on_its_way_come_to_its_end(site: Site) -> None:
+    site.archive.set_faults(["stall=2@1"])
+    write_studies(site.folder, studies=1, series=1, instances=5, rows=8, columns=8)
+    site.start()
+    site.ready()
+    until(lambda: len(site.archive.stored()) == 5)
+    site.tell(signal.SIGTERM)
+    assert site.ends() == 0
+    assert site.stored() == 5
+
+
+def test_a_bad_new_config_is_told_and_the_old_one_kept(site: Site) -> None:
+    site.start()
+    site.ready()
+    good = site.config.read_text()
+    site.config.write_text(good + "\n[upload]\ntransfer = 3\n")
+    site.tell(signal.SIGHUP)
+    until(lambda: "did you mean 'transfers'" in site.said())
+    until(lambda: site.heard().count("READY=1") == 2)
+    write_studies(site.folder, studies=1, series=1, instances=2, rows=8, columns=8)
+    until(lambda: len(site.archive.stored()) == 2)
+
+
+def test_a_good_new_config_is_taken_and_says_what_changed(site: Site) -> None:
+    site.start()
+    site.ready()
+    (site.folder / "x.img").write_bytes(instance(study_uid="1.2.3", series_uid="1.2.3.1", sop_uid="1.2.3.4"))
+    site.configure(folder='include = ["*.img"]')
+    site.tell(signal.SIGHUP)
+    until(lambda: "changed: folders" in site.said())
+    until(lambda: len(site.archive.stored()) in (0, 1) and site.heard().count("READY=1") == 2)
+
+
+def test_in_shadow_nothing_is_sent_and_nothing_written_and_the_end_tells_all(site: Site) -> None:
+    write_studies(site.folder, studies=2, series=1, instances=3, rows=8, columns=8)
+    site.start("-n")
+    site.ready()
+    until(lambda: any("nothing is due" in line for line in site.heard()))
+    until(lambda: site.said().count("3 stored") == 2)
+    site.tell(signal.SIGTERM)
+    assert site.ends() == 0
+    assert "6 instances, " in site.said()
+    assert not site.archive.requests
+    assert not site.ledger.exists()
+
+
+def test_a_full_ledger_disk_sends_nothing_and_it_resumes_by_itself(site: Site) -> None:
+    site.start()
+    site.ready()
+    assert site.process is not None
+    size = site.ledger.stat().st_size
+    resource.prlimit(site.process.pid, resource.RLIMIT_FSIZE, (size + 64_000, resource.RLIM_INFINITY))
+    write_studies(site.folder, studies=4, series=1, instances=100, rows=8, columns=8)
+    until(lambda: "The ledger" in site.said())
+    until(lambda: any("waiting for the ledger" in line for line in site.heard()))
+    posts = sum(request.method == "POST" for request in site.archive.requests)
+    assert posts < 8
+    infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(site.process.pid, resource.RLIMIT_FSIZE, infinite)
+    until(lambda: len(site.archive.stored()) == 400, 60)
+    until(lambda: site.stored() == 400)
+    assert site.process.poll() is None
