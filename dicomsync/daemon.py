@@ -7,14 +7,16 @@ way comes to its end, and a new engine takes over from the ledger alone.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from dicomsync import dicomweb, words
+from dicomsync import dicomweb, status, words
 from dicomsync.config import Config
 from dicomsync.engine import Engine
 from dicomsync.errors import LedgerProblem, UsageProblem
@@ -51,6 +53,8 @@ class Daemon:
         self._config = config
         self._sends = sends
         self._say = say
+        runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        self._status_file = os.path.join(runtime, "status.json") if runtime else ""
         self._load = load
         self._notify = notify
         self._stop = self._reload = False
@@ -153,9 +157,29 @@ class Daemon:
         if now - self._told_status >= STATUS_SECONDS:
             self._told_status = now
             self._notify.status(self._status(engine, ledger))
+            self._write_status(engine, ledger)
             if self._watch is not None:
                 self._watch.refresh()
                 self._tell_watch(self._watch)
+
+    def _write_status(self, engine: Engine, ledger: Ledger) -> None:
+        """Write how it stands to status.json in the service's runtime directory, for an operators' group.
+
+        The unit's group may read that directory; nothing in the file names a person, a path or a host.
+        """
+        if not self._status_file:
+            return
+        told = status.for_operators(
+            status.snapshot(Reader.over(ledger), time.time()), engine.delivery.circuit.words
+        )
+        fresh = f"{self._status_file}.new"
+        try:
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            with open(descriptor, "w") as file:
+                json.dump(told | {"written_at": round(time.time(), 3)}, file)
+            os.replace(fresh, self._status_file)
+        except OSError as error:  # a full /run is no reason to stop storing
+            log.debug("status.json cannot be written (%s)", error.strerror)
 
     @staticmethod
     def _status(engine: Engine, ledger: Ledger) -> str:

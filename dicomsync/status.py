@@ -59,6 +59,16 @@ def snapshot(reader: Reader, wall: float) -> dict[str, Any]:
     }
 
 
+def for_operators(status: dict[str, Any], trouble: str) -> dict[str, Any]:
+    """Give a status without anything that names a place: folders by number, the archive by its kind."""
+    folders = [
+        {"number": number, **{key: value for key, value in folder.items() if key != "path"}}
+        for number, folder in enumerate(status["folders"], 1)
+    ]
+    archive = {"kind": status["archive"]["kind"], "trouble": trouble or None}
+    return {**status, "archive": archive, "folders": folders}
+
+
 _COUNTED = ("files", "problems", "excluded", "links", "special", "sampled", "sampled_dicom")
 
 
@@ -102,7 +112,7 @@ def _folder(folder: dict[str, Any]) -> str:
     when = (
         _ago(folder["last_scan_seconds"]) if folder["last_scan_seconds"] is not None else "never to its end"
     )
-    return f"  {path}: {words.count(folder['files'], 'file')}, read {when}"
+    return f"  {path}: {words.count(folder['files'], 'file')} when last read whole, {when}"
 
 
 def passed_over(counted: dict[str, Any]) -> list[str]:

@@ -44,7 +44,8 @@ MAP: dict[str, str] = {
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
     "engine": "batching delivery dicomweb intake ledger model passes scan work",
     "service": "delivery engine hands config ledger dicomweb mounts batching model scan work errors",
-    "daemon": "config dicomweb engine errors handles hands ledger model notify service watch words work",
+    "daemon": "config dicomweb engine errors handles hands ledger model notify service status watch words"
+    " work",
     "status": "ledger model failures words",
     "explain": "handles ledger model failures status words",
     "progress": "engine words rich",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -58,7 +59,9 @@ class Site:
         )
 
     def start(self, *more: str) -> None:
-        environment = {**os.environ, "NOTIFY_SOCKET": str(self.home / "notify"), "WATCHDOG_USEC": "2000000"}
+        (self.home / "runtime").mkdir(exist_ok=True)
+        environment = {**os.environ, "RUNTIME_DIRECTORY": str(self.home / "runtime")}
+        environment |= {"NOTIFY_SOCKET": str(self.home / "notify"), "WATCHDOG_USEC": "2000000"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dicomsync", "run", "-c", str(self.config), *more],
@@ -224,3 +227,16 @@ def test_a_full_ledger_disk_sends_nothing_and_it_resumes_by_itself(site: Site) -
     until(lambda: len(site.archive.stored()) == 400, 60)
     until(lambda: site.stored() == 400)
     assert site.process.poll() is None
+
+
+def test_operators_may_read_how_it_stands_without_learning_where_or_who(site: Site) -> None:
+    write_studies(site.folder, studies=1, series=1, instances=2, rows=8, columns=8)
+    site.start()
+    site.ready()
+    path = site.home / "runtime" / "status.json"
+    until(lambda: path.exists() and json.loads(path.read_text())["counts"]["stored"] == 2)
+    assert path.stat().st_mode & 0o777 == 0o640
+    text = path.read_text()
+    assert "127.0.0.1" not in text
+    assert str(site.home) not in text
+    assert json.loads(text)["folders"][0]["number"] == 1
