@@ -134,11 +134,6 @@ class Daemon:
         while not (self._stop or self._reload):
             now = moment()
             if self._watch is not None:
-                if not self._watch.alive():
-                    log.warning("the watcher died: it is started anew, and everything is looked at")
-                    self._watch.stop()
-                    self._watch_folders([intake.folder for intake in engine.intakes], engine)
-                    engine.hint([], everywhere=True)
                 directories, everywhere = self._watch.hints.take()
                 if directories or everywhere:
                     engine.hint(directories, everywhere=everywhere)
