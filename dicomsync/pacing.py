@@ -69,6 +69,8 @@ class Circuit:
         if signal.trouble is Trouble.FAILING and failures < FAILURES_TO_OPEN and self.closed and not asked:
             return replace(self, failures=failures)
         wait_seconds = asked or backoff_seconds(failures - 1, luck)
+        if signal.trouble is Trouble.UNREACHABLE:  # a knock at the door costs nobody anything
+            wait_seconds = min(wait_seconds, KNOCK_SECONDS)
         return Circuit(
             closed=False,
             trouble=signal.trouble,
@@ -80,6 +82,7 @@ class Circuit:
 
 
 FAILURES_TO_OPEN = 3
+KNOCK_SECONDS = 60.0  # at most, between two probes of an archive that cannot be reached
 
 SMALLEST_LIMIT_BYTES = 64 * 1024
 LIMIT_KEPT_SECONDS = 24 * 3600.0
