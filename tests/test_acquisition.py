@@ -73,7 +73,7 @@ class Generator(threading.Thread):
 
 
 @pytest.mark.orthanc
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_generator_ledger_status_and_orthanc_agree_to_the_instance(
     tmp_path: Path, own_orthanc: Orthanc, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,22 +86,22 @@ def test_generator_ledger_status_and_orthanc_agree_to_the_instance(
             site.ready()
             generator.start()
             generator.gate.release()
-            until(lambda: own_orthanc.count() > 50, 60)
+            until(lambda: own_orthanc.count() > 50, 120)
             own_orthanc.stop()  # restarted in order, with requests on their way
             generator.gate.release()
             own_orthanc.start()
             proxy.hold(at_byte=0)  # and the network cuts every connection there is
-            until(proxy.held.is_set, 60)
+            until(proxy.held.is_set, 120)
             proxy.release(drop=True)
             until(lambda: proxy.quiet)
             proxy.release()
             generator.gate.release()
-            until(lambda: own_orthanc.count() > 600, 90)
+            until(lambda: own_orthanc.count() > 600, 240)
             own_orthanc.kill()  # and once without any order
             own_orthanc.start()
             generator.gate.release()
-            until(lambda: not generator.is_alive(), 90)
-            until(lambda: site.stored() == generator.total, 200)
+            until(lambda: not generator.is_alive(), 120)
+            until(lambda: site.stored() == generator.total, 300)
         finally:
             if site.process is not None:
                 site.process.kill()
