@@ -31,7 +31,7 @@ class Threads(Executor):
         self._jobs.put((future, lambda: fn(*args, **kwargs)))
         return future
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - Executor's own form
         """Let the threads end after their present job; does not wait for them."""
         for _ in self._threads:
             self._jobs.put(None)

@@ -19,7 +19,7 @@ def _protocol_for(app: Sandbox) -> type[asyncio.Protocol]:
     class Connection(H11Protocol):
         """HTTP/1.1 as ever, with the transport within the application's reach."""
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
             super().connection_made(transport)
             self.app_state = {**self.app_state, CONNECTION: transport}
             if app.turns_away():

@@ -146,7 +146,7 @@ def run(shelf: Shelf, query: Query, base_url: str) -> list[Json]:
     where = f" WHERE {' AND '.join(query.wheres)}" if query.wheres else ""
     # Every name in this text is a constant of this package; what a client sent is bound.
     sql = (
-        f"SELECT {', '.join(columns)} FROM {_FROM[query.level]}{where}"  # noqa: S608
+        f"SELECT {', '.join(columns)} FROM {_FROM[query.level]}{where}"  # noqa: S608 - our own words
         f" ORDER BY {_ORDER[query.level]} DESC LIMIT {query.limit} OFFSET {query.offset}"
     )
     return [_dataset(row, query, levels, counts, base_url) for row in shelf.rows(sql, query.values)]

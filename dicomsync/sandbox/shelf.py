@@ -165,7 +165,7 @@ class Shelf:
         names = ", ".join(f'"{name}"' for name in row)
         updates = ", ".join(f'"{name}" = excluded."{name}"' for name in row if name not in unique)
         sql = (  # every name in it is a constant of this package
-            f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})"  # noqa: S608
+            f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})"  # noqa: S608 - our own words
             f" ON CONFLICT ({', '.join(unique)}) DO UPDATE SET {updates} RETURNING key"
         )
         [(key,)] = self._db.execute(sql, list(row.values())).fetchall()
