@@ -1,0 +1,16 @@
+"""The commands: each parses, calls, prints, and gives its exit code.
+
+Heavy imports wait for the command that needs them.
+"""
+
+from __future__ import annotations
+
+from dicomsync.commands.backfill import backfill
+from dicomsync.commands.look import explain, status
+from dicomsync.commands.prepare import doctor, init
+from dicomsync.commands.run import run
+from dicomsync.commands.tryout import demo, sandbox
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = (backfill, demo, doctor, explain, init, run, sandbox, status)

@@ -1,0 +1,71 @@
+"""`status` and `explain`: what the ledger knows, for whoever asks."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from dicomsync import logs
+from dicomsync.commands.options import configured, ledger_path
+from dicomsync.errors import UsageProblem
+
+
+@click.command(short_help="Say how it stands.")
+@configured
+@click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The ledger file.")
+@click.option("--json", "as_json", is_flag=True, help="Print it for a program; the keys are stable.")
+def status(
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    verbosity: int,
+    quiet: bool,
+    ledger: Path | None,
+    as_json: bool,
+) -> None:
+    """Say how it stands: ages, counts, folders, and what needs a person."""
+    logs.configure(-1 if quiet else verbosity)
+    from dicomsync import status as statuses
+    from dicomsync.ledger.reader import Reader
+
+    with Reader.open(ledger_path(ledger, config_file, overrides)) as reader:
+        found = statuses.snapshot(reader, time.time())
+    click.echo(json.dumps(found) if as_json else statuses.text(found))
+
+
+@click.command(short_help="Tell the life of one file, study or instance.")
+@click.argument("subject", nargs=-1, metavar="[FILE|UID|HANDLE]")
+@configured
+@click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The ledger file.")
+def explain(
+    subject: tuple[str, ...],
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    verbosity: int,
+    quiet: bool,
+    ledger: Path | None,
+) -> int:
+    """Tell the whole life of one file, study or instance; without a name, list what needs a person.
+
+    A HANDLE is what logs print, such as "study 7f3a9c". This prints paths and UIDs: it is meant for
+    the person at the machine.
+    """
+    logs.configure(-1 if quiet else verbosity)
+    from dicomsync import explain as explaining
+    from dicomsync.ledger.reader import Reader
+
+    with Reader.open(ledger_path(ledger, config_file, overrides)) as reader:
+        if not subject:
+            lines = explaining.problems(reader) or ["Nothing needs a person."]
+        else:
+            found = explaining.explain(reader, " ".join(subject), time.time())
+            if found is None:
+                raise UsageProblem(
+                    "The ledger knows no such file, UID or handle.",
+                    hint="A file must be named as it is on this machine; has its folder been read yet?",
+                )
+            lines = found
+    click.echo("\n".join(lines))
+    return 0

@@ -1,0 +1,89 @@
+"""What commands have in common: the config and its overlays, durations, the ledger's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dicomsync.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from dicomsync.config import Config
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def configured(command: Command) -> Command:
+    """Add what every command with a config takes."""
+    for option in (
+        click.option(
+            "-c",
+            "--config",
+            "config_file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            envvar="DICOMSYNC_CONFIG",
+            help="The config file (see config.example.toml).",
+        ),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Lay one config key over the file, such as archive.confirm_wait=1s.",
+        ),
+        click.option("-v", "verbosity", count=True, help="Say more on standard error (-vv: everything)."),
+        click.option("-q", "--quiet", is_flag=True, help="Say only errors."),
+    ):
+        command = option(command)
+    return command
+
+
+def load(config_file: Path | None, overrides: tuple[str, ...], given: dict[str, dict[str, Any]]) -> Config:
+    """Load the config, with what the command line gives laid over it."""
+    from dicomsync import config
+
+    text = ""
+    if config_file is not None:
+        try:
+            text = config_file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UsageProblem(f"The config {config_file} cannot be read: {error.strerror}.") from None
+        except UnicodeDecodeError:
+            raise UsageProblem(f"The config {config_file} is not UTF-8 text.") from None
+    elif not all(given.get(section) for section in ("archive", "ledger")):
+        raise UsageProblem("There is no config.", hint="Give -c FILE, or --archive URL and --ledger FILE.")
+    return config.parse(text, overrides, given=given, source=str(config_file or "the command line"))
+
+
+def duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Read a duration such as 10min, as an option's callback; gives seconds."""
+    from dicomsync import config
+
+    if value is None:
+        return None
+    try:
+        return config.seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def given(**values: Any) -> dict[str, dict[str, Any]]:
+    """Sort what was given on the command line into sections, leaving out what was not."""
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        if value is not None:
+            section, _, name = key.partition("_")
+            sections.setdefault(section, {})[name] = value
+    return sections
+
+
+def ledger_path(ledger: Path | None, config_file: Path | None, overrides: tuple[str, ...]) -> Path:
+    """Find the ledger from a flag, or from the config."""
+    if ledger is not None:
+        return ledger
+    if config_file is None:
+        raise UsageProblem("Which ledger?", hint="Give --ledger FILE, or -c CONFIG.")
+    return Path(load(config_file, overrides, {}).ledger.path)
