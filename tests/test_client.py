@@ -112,10 +112,10 @@ def test_the_study_is_in_the_url_only_where_that_is_a_sound_guard(kind: str) -> 
 
 def test_nothing_is_sent_for_an_empty_batch_or_a_malformed_uid() -> None:
     with ScriptedServer(answering(module)) as server:
-        with pytest.raises(ValueError):
+        with pytest.raises(UsageProblem):
             client(server).store([])
         for study in ("../../system", "", "1.2\n", "1.2 ", "1" * 65):
-            with pytest.raises(ValueError):
+            with pytest.raises(UsageProblem):
                 client(server).store([BytesPart(b"x")], study)
     assert server.connections == 0
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from dicomsync.dicomweb import Archive, BytesPart, Client, Identified, StoreBody, client_for, close_clients
-from dicomsync.errors import BadAnswer, NoAnswer, NotThere, Refused
+from dicomsync.errors import BadAnswer, NoAnswer, NotThere, Refused, UsageProblem
 
 from .scripted_server import Peer, Request, ScriptedServer, answer, answering
 
@@ -176,10 +176,10 @@ def test_only_uids_go_into_urls(bad: str) -> None:
     with ScriptedServer(answering(lambda _: results([]))) as server:
         ours = client(server)
         for attempt in ((bad, uids(1)), (STUDY, {bad: SERIES}), (STUDY, {"1.2": bad})):
-            with pytest.raises(ValueError):
+            with pytest.raises(UsageProblem):
                 ours.present(*attempt)
         for path in ((bad, "1", "1"), ("1", bad, "1"), ("1", "1", bad)):
-            with pytest.raises(ValueError), ours.instance(*path):
+            with pytest.raises(UsageProblem), ours.instance(*path):
                 pass
     assert server.connections == 0
 

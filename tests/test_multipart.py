@@ -11,14 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dicomsync.dicomweb.multipart import (
-    CHUNK_BYTES,
-    BytesPart,
-    PartChanged,
-    StoreBody,
-    boundary_of,
-    read_parts,
-)
+from dicomsync.dicomweb.bodies import CHUNK_BYTES, BytesPart, PartChanged, StoreBody
+from dicomsync.dicomweb.multipart import boundary_of, read_parts
 from dicomsync.errors import BadAnswer
 
 

@@ -1,15 +1,19 @@
 """DICOM JSON and the Native DICOM Model as plain values, read with suspicion (PS3.18 Annex F, PS3.19 A.1).
 
 Whatever an archive, or a proxy before it, sends: a value of the wrong kind is no value, a name given
-twice with two meanings is no value, and nothing here raises.
+twice with two meanings is no value. Nothing here raises but `stream_rows`, which has to stop somewhere.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 from xml.parsers import expat
+
+from ..errors import BadAnswer
 
 Dataset = dict[str, object]
 """Tag (eight hexadecimal digits, upper case) to attribute, as DICOM JSON has it: `vr` and `Value`."""
@@ -18,6 +22,7 @@ _UID: Final = re.compile(r"[0-9.]*[0-9][0-9.]*", re.ASCII)
 _UID_LENGTH: Final = 64
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})", re.ASCII)
 _PADDING: Final = " \t\r\n\0"
+_JSON_BLANKS: Final = " \t\r\n"
 _DEPTH: Final = 100  # deeper than any dataset; shallower than Python's own limit
 
 
@@ -41,6 +46,87 @@ def rows(body: bytes, content_type: str = "") -> list[Dataset] | None:
     """Say the results of a Search or the datasets of a metadata answer: a JSON array, else None."""
     readable = _readable(body, content_type)
     return _json_datasets(readable) if readable.startswith("[") else None
+
+
+def stream_rows(chunks: Iterable[bytes], cap_bytes: int) -> Iterator[Dataset]:
+    """Read a JSON array of datasets as it comes in, one dataset after another; at most one is held.
+
+    Raises BadAnswer at the first byte that is none of it, at a dataset of more than `cap_bytes`, and
+    at an array that breaks off: an iteration that comes to its end has had all of it.
+    """
+    reader = _RowReader(chunks, cap_bytes)
+    first = reader.after_blanks()
+    if first != "[":
+        raise BadAnswer("the archive answered 200, and not with a DICOM JSON array", status=200)
+    reader.skip()
+    if reader.after_blanks() == "]":
+        return
+    while True:
+        yield reader.dataset()
+        separator = reader.after_blanks()
+        if separator == "]":
+            return
+        if separator != ",":
+            raise BadAnswer("the archive's DICOM JSON is malformed, or breaks off", status=200)
+        reader.skip()
+
+
+class _RowReader:
+    """The text of an array as far as it has come and was not yet read."""
+
+    def __init__(self, chunks: Iterable[bytes], cap_bytes: int) -> None:
+        self._chunks = iter(chunks)
+        self._text = ""
+        self._at = 0
+        self._cap = cap_bytes
+        self._decode_bytes = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
+        self._decode_json = json.JSONDecoder(
+            object_pairs_hook=_once, parse_constant=lambda _: None
+        ).raw_decode
+
+    def skip(self) -> None:
+        """Go past one character."""
+        self._at += 1
+
+    def after_blanks(self) -> str:
+        """Say the next character that is no blank; "" at the end of the answer."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in _JSON_BLANKS:
+                self._at += 1
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._fill(1):
+                return ""
+
+    def dataset(self) -> Dataset:
+        """Read one dataset. What is cut is read again only once there is twice as much of it."""
+        wanted = 0
+        while self.after_blanks() == "{":
+            try:
+                found, self._at = self._decode_json(self._text, self._at)
+                return _tags_upper(found)
+            except (ValueError, RecursionError):  # cut, or no JSON: the end of the answer tells which
+                wanted = 2 * (len(self._text) - self._at)
+                if len(self._text) - self._at > self._cap:
+                    raise BadAnswer(
+                        "a dataset is larger than any dataset without its bulk data", status=200
+                    ) from None
+            if not self._fill(wanted):
+                break
+        raise BadAnswer("the archive's DICOM JSON is malformed, or breaks off", status=200)
+
+    def _fill(self, wanted: int) -> bool:
+        """Have `wanted` characters ready, or all there will be; False if there is nothing more."""
+        pieces = [self._text[self._at :]]
+        held = len(pieces[0])
+        for chunk in self._chunks:
+            pieces.append(self._decode_bytes(chunk))
+            held += len(pieces[-1])
+            if held >= wanted:
+                break
+        more = held > len(pieces[0])
+        self._text, self._at = "".join(pieces), 0
+        return more
 
 
 def uid(dataset: Dataset, tag: str) -> str | None:
@@ -74,6 +160,19 @@ def code(dataset: Dataset, tag: str) -> int | None:
 def text(dataset: Dataset, tag: str, limit: int = 1000) -> str:
     """Say an attribute's strings as one line fit to keep and to print: at most `limit` characters."""
     return clean_text("; ".join(v for v in _values(dataset, tag) if isinstance(v, str)), limit)
+
+
+def value(dataset: Dataset, tag: str, limit: int = 1000) -> str:
+    """Say an attribute's values for a person, as one printable line: numbers and names too; "" for none."""
+    shown = (_shown(one) for one in _values(dataset, tag))
+    return clean_text("\\".join(one for one in shown if one), limit)
+
+
+def _shown(one: object) -> str:
+    if isinstance(one, dict):  # a person's name (PS3.18 F.2.2): the first way of writing it that there is
+        spellings = (one.get(way) for way in ("Alphabetic", "Ideographic", "Phonetic"))
+        return next((name for name in spellings if isinstance(name, str) and name), "")
+    return str(one) if isinstance(one, str | int | float) and not isinstance(one, bool) else ""
 
 
 def clean_text(raw: str, limit: int = 1000) -> str:

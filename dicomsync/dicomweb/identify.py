@@ -1,16 +1,25 @@
-"""What an archive is, told by what only its kind offers; and that it is a DICOMweb archive at all."""
+"""What an archive is, told by what only its kind offers; and that it is a DICOMweb archive at all.
+
+Only harmless questions are asked, and no more of them than needed.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Final
 
-from .kinds import DICOM_SERVER, GENERIC, KINDS, ORTHANC
-from .session import Answer, Session
+from . import orthanc
+from .kinds import DCM4CHEE, DICOM_SERVER, GENERIC, GOOGLE, HEALTH_IMAGING, KINDS, ORTHANC, Kind
+from .session import Session
 
-_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,39}", re.ASCII)
+_GOOGLE: Final = re.compile(
+    r"/projects/[^/]+/locations/[^/]+/datasets/[^/]+/dicomStores/[^/]+/dicomWeb", re.ASCII
+)
+_HEALTH_IMAGING: Final = re.compile(
+    r"https://dicom-medical-imaging[^/]*\.amazonaws\.com/.*|.*/datastore/[0-9a-f]{32}", re.ASCII
+)
+_NOBODYS_STUDY: Final = "2.25.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,39 +35,38 @@ def identify(session: Session, kind: str) -> Identified:
     session.prove()
     if kind in KINDS:
         return Identified(kind, f"{KINDS[kind].words}, as configured")
+    known = _by_address(session.archive.url)
+    if known is not None:
+        return Identified(known.name, f"{known.words}, by its address")
     if _is_dicom_server(session):
         return Identified(DICOM_SERVER.name, DICOM_SERVER.words)
-    version = _orthanc_version(session)
+    if _is_dcm4chee(session):
+        return Identified(DCM4CHEE.name, DCM4CHEE.words)
+    version = orthanc.version(session)
     if version is not None:
         return Identified(ORTHANC.name, f"{ORTHANC.words} {version}".rstrip())
     return Identified(GENERIC.name, GENERIC.words)
 
 
+def _by_address(url: str) -> Kind | None:
+    """Cloud services are told by the form of their URLs, which no site can choose (1.1)."""
+    if _GOOGLE.search(url):
+        return GOOGLE
+    return HEALTH_IMAGING if _HEALTH_IMAGING.fullmatch(url) else None
+
+
 def _is_dicom_server(session: Session) -> bool:
     """Its change feed is no one else's (docs/concepts/change-feed.md): a list of entries, empty at first."""
-    answer = session.get(session.url("changefeed?limit=1&includemetadata=false"), accept="application/json")
-    found = _json(answer)
+    found = session.get(
+        session.url("changefeed?limit=1&includemetadata=false"), accept="application/json"
+    ).json()
     if not isinstance(found, list):
         return False
     return all(isinstance(entry, dict) and "sequence" in {str(k).lower() for k in entry} for entry in found)
 
 
-def _orthanc_version(session: Session) -> str | None:
-    """Orthanc's own REST interface is beside its DICOMweb root: its version, None if it is not Orthanc."""
-    parent = re.sub(r"(?<![:/])/[^/]*$", "", session.archive.url)
-    found = _json(session.get(f"{parent}/system", accept="application/json"))
-    if not isinstance(found, dict) or "ApiVersion" not in found or "DicomAet" not in found:
-        return None
-    version = found.get("Version")
-    return version if isinstance(version, str) and _VERSION.fullmatch(version) else ""
-
-
-def _json(answer: Answer) -> object:
-    """The JSON of a 200, else None: any other answer means that this is not there."""
-    if answer.status != 200:
-        return None
-    try:
-        found: object = json.loads(answer.body)
-        return found
-    except (ValueError, RecursionError):
-        return None
+def _is_dcm4chee(session: Session) -> bool:
+    """It counts what a search would find, as no other does (QidoRS.java): {"count": 0} of nobody's study."""
+    url = session.url("studies", _NOBODYS_STUDY, "instances", "count")
+    found = session.get(url, accept="application/json").json()
+    return isinstance(found, dict) and type(found.get("count")) is int

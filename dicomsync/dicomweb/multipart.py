@@ -1,141 +1,12 @@
-"""multipart/related both ways (RFC 2046, 2387): bodies that can be sent twice, answers never held whole."""
+"""Reading multipart/related (RFC 2046, 2387): an answer's parts as they come in, never held whole."""
 
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from ..errors import BadAnswer, DicomsyncError
-
-CHUNK_BYTES: Final = 1 << 20  # larger gains nothing, and 16 KiB costs two thirds of the speed (measured)
-
-
-class Part(Protocol):
-    """One DICOM file to send: its size, and its bytes afresh at each call."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Say how many bytes `chunks` is going to give: promised to the archive before they are read."""
-
-    def chunks(self) -> Iterator[bytes]:
-        """Open the content anew and give all of it, in pieces of any size; 1 MiB is the fastest."""
-
-
-@dataclass(frozen=True, slots=True)
-class BytesPart:
-    """A part that is in memory already."""
-
-    payload: bytes
-
-    @property
-    def size_bytes(self) -> int:
-        """Say its length."""
-        return len(self.payload)
-
-    def chunks(self) -> Iterator[bytes]:
-        """Give it."""
-        return iter((self.payload,))
-
-
-class PartChanged(DicomsyncError):
-    """A part gave more or fewer bytes than it promised; the request was abandoned, never completed."""
-
-    def __init__(self, index: int, promised_bytes: int, given_bytes: int) -> None:
-        more = "more than that" if given_bytes > promised_bytes else f"only {given_bytes}"
-        super().__init__(
-            f"part {index + 1} of the request was to be {promised_bytes} bytes and gave {more}; "
-            "the request was broken off",
-            hint="the file changed while it was being sent: it is looked at again.",
-        )
-        self.index = index
-        self.promised_bytes = promised_bytes
-        self.given_bytes = given_bytes
-
-
-class StoreBody:
-    """A Store request's body, the same at every pass: iterate it as often as the request is sent.
-
-    `content_type` and `content_length` (bytes) are known before anything is read. `sent_bytes`
-    counts what the present pass has handed out, `exhausted` says that it was asked for more after
-    the last: only then had every byte been taken. Any archive takes this form: quoted type, a
-    boundary of plain characters that nobody can guess, and lengths everywhere (PS3.18 8.6.1.2).
-    """
-
-    def __init__(self, parts: Iterable[Part], *, boundary: str = "") -> None:
-        self.parts = tuple(parts)
-        self.boundary = boundary or secrets.token_hex(24)
-        self.sent_bytes = 0
-        self.exhausted = False
-        self._sizes = tuple(part.size_bytes for part in self.parts)
-        heads = (len(self._head(index)) for index in range(len(self.parts)))
-        self.content_length = sum(heads) + sum(self._sizes) + len(self._end())
-
-    @property
-    def content_type(self) -> str:
-        """Say the request's Content-Type."""
-        return f'multipart/related; type="application/dicom"; boundary="{self.boundary}"'
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Give the body from its first byte, in pieces of at most 1 MiB; raises PartChanged."""
-        self.sent_bytes = 0
-        self.exhausted = False
-        for chunk in _coalesced(self._pieces()):
-            self.sent_bytes += len(chunk)  # before it is handed out: never counted too low
-            yield chunk
-        self.exhausted = True
-
-    def _pieces(self) -> Iterator[bytes]:
-        for index, part in enumerate(self.parts):
-            yield self._head(index)
-            promised, given = self._sizes[index], 0
-            for chunk in part.chunks():
-                given += len(chunk)
-                if given > promised:
-                    raise PartChanged(index, promised, given)
-                yield chunk
-            if given != promised:
-                raise PartChanged(index, promised, given)
-        yield self._end()
-
-    def _head(self, index: int) -> bytes:
-        before = "\r\n" if index else ""  # the body's first bytes are a boundary: some readers insist
-        return (
-            f"{before}--{self.boundary}\r\n"
-            "Content-Type: application/dicom\r\n"
-            f"Content-Length: {self._sizes[index]}\r\n\r\n"
-        ).encode("ascii")
-
-    def _end(self) -> bytes:
-        return f"\r\n--{self.boundary}--\r\n".encode("ascii")
-
-
-def _coalesced(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Join small pieces up to 1 MiB, pass large ones on without copying them, cut larger ones."""
-    waiting: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        if size + len(piece) > CHUNK_BYTES and waiting:
-            yield waiting[0] if len(waiting) == 1 else b"".join(waiting)
-            waiting, size = [], 0
-        if len(piece) < CHUNK_BYTES // 2:
-            waiting.append(piece)
-            size += len(piece)
-            continue
-        if waiting:  # sent as it is: joining would copy the large piece
-            yield b"".join(waiting)
-            waiting, size = [], 0
-        if len(piece) <= CHUNK_BYTES:
-            yield bytes(piece)  # no copy if it is bytes already
-        else:
-            yield from (bytes(piece[at : at + CHUNK_BYTES]) for at in range(0, len(piece), CHUNK_BYTES))
-    if waiting:
-        yield b"".join(waiting)
-
-
-# --- reading ----------------------------------------------------------------------------------------------
+from ..errors import BadAnswer
 
 _HEADER_BYTES: Final = 16 << 10
 _PREAMBLE_BYTES: Final = 1 << 20
@@ -167,10 +38,11 @@ def boundary_of(content_type: str) -> str:
 def read_parts(chunks: Iterable[bytes], boundary: str) -> Iterator[ReceivedPart]:
     """Split an answer into its parts as it comes in, holding no more than a chunk of it.
 
-    Going on to the next part skips what was left of this one. A part's Content-Length is trusted;
-    without one the payload ends at CRLF, two hyphens, boundary. Text before the first part and a
-    missing last line end are accepted; an answer that ends before its closing boundary, or breaks
-    the grammar in another way, raises BadAnswer, in the middle of a payload too.
+    Going on to the next part skips what was left of this one. A part's Content-Length is trusted if a
+    boundary follows; without one the payload ends at CRLF, two hyphens, boundary. Text before the
+    first part and a missing last line end are accepted; an answer that ends before its closing
+    boundary, or breaks the grammar in another way, raises BadAnswer, in the middle of a payload too:
+    chunks that come to their end are a whole part.
     """
     stream = _Parts(iter(chunks), boundary)
     while stream.open_part():
@@ -234,6 +106,8 @@ class _Parts:
         if self._remaining is None:
             return self._up_to_boundary()
         if not self._remaining:
+            if self._boundary_at(0) is None:  # told before the part ends: it may not be taken for whole
+                raise BadAnswer("the multipart answer breaks off, or a part is longer than it says")
             return b""
         if not self._buffer and not self._fill():
             raise BadAnswer("the multipart answer breaks off inside a part")

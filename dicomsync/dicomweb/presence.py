@@ -8,15 +8,11 @@ from typing import Final
 from ..errors import BadAnswer
 from .dicomjson import Dataset, uid
 from .kinds import Kind
+from .search import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, pages
 from .session import Session, checked_uid
-
-STUDY_INSTANCE_UID: Final = "0020000D"
-SERIES_INSTANCE_UID: Final = "0020000E"
-SOP_INSTANCE_UID: Final = "00080018"
 
 _URL_BYTES: Final = 6000  # what every server and proxy takes in one line
 _FEW: Final = 10  # so many are asked for one by one
-_MOST_PAGES: Final = 5000
 
 
 def present(session: Session, kind: Kind, study: str, uids: Mapping[str, str]) -> frozenset[str]:
@@ -36,15 +32,15 @@ def _by_list(session: Session, kind: Kind, study: str, uids: Mapping[str, str]) 
     url = session.url("studies", study, "instances")
     found: set[str] = set()
     for group in _groups(uids, max(_URL_BYTES - len(url) - 60, 1)):
-        query = f"{url}?SOPInstanceUID={','.join(group)}&limit={kind.page_limit}"
-        found |= _search(session, query, kind.page_limit, study, {one: uids[one] for one in group})
+        query = f"{url}?SOPInstanceUID={','.join(group)}&"
+        found |= _search(session, kind, query, study, {one: uids[one] for one in group})
     return frozenset(found)
 
 
 def _one_by_one(session: Session, study: str, uids: Mapping[str, str]) -> frozenset[str]:
     found: set[str] = set()
     for one, series in uids.items():
-        answer = session.get(session.url("studies", study, "series", series, "instances", one, "metadata"))
+        answer = session.get(f"{session.resource(study, series, one)}/metadata")
         if answer.status in (404, 410):
             continue
         if one not in {_believed(row, study, uids) for row in answer.rows()}:
@@ -61,37 +57,19 @@ def _by_series(session: Session, kind: Kind, study: str, uids: Mapping[str, str]
     found: set[str] = set()
     for series in dict.fromkeys(uids.values()):
         wanted = {one: its_series for one, its_series in uids.items() if its_series == series}
-        query = f"{session.url('studies', study, 'series', series, 'instances')}?limit={kind.page_limit}"
-        found |= _search(session, query, kind.page_limit, study, wanted)
+        query = f"{session.resource(study, series)}/instances?"
+        found |= _search(session, kind, query, study, wanted)
     return frozenset(found)
 
 
-def _search(session: Session, query: str, page_limit: int, study: str, wanted: Mapping[str, str]) -> set[str]:
-    """Page through a Search until all that is wanted was seen, or a page brings nothing new.
-
-    A page shorter than asked for is no end while something is missing: some servers have a smaller
-    limit of their own. Pages may repeat rows while others store.
-    """
+def _search(session: Session, kind: Kind, url: str, study: str, wanted: Mapping[str, str]) -> set[str]:
+    """Page through a Search until all that is wanted was seen, or a page brings nothing new."""
     found: set[str] = set()
-    seen: set[str | None] = set()
-    offset = 0
-    for _ in range(_MOST_PAGES):
-        answer = session.get(f"{query}&offset={offset}")
-        if answer.status in (404, 410):
-            session.prove()
-            return found
-        page = answer.rows()
-        found |= {one for row in page if (one := _believed(row, study, wanted)) is not None}
-        on_page = {uid(row, SOP_INSTANCE_UID) for row in page}
-        if not page or found == wanted.keys():
-            return found
-        if on_page <= seen:
-            if len(page) < page_limit:
-                return found
+    for page in pages(session, url, "instances", lambda: kind.page_limit):
+        found |= {one for row in page.rows if (one := _believed(row, study, wanted)) is not None}
+        if found == wanted.keys():
             break
-        seen |= on_page
-        offset += len(page)
-    raise BadAnswer("the archive's search gives no end: it repeats its pages", status=200)
+    return found
 
 
 def _believed(row: Dataset, study: str, wanted: Mapping[str, str]) -> str | None:

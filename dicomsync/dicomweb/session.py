@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import http.cookiejar
+import json
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -13,16 +14,19 @@ from typing import Final
 import httpx
 
 from .. import __version__
-from ..errors import ArchiveProblem, BadAnswer, NoAnswer
+from ..errors import ArchiveProblem, BadAnswer, NoAnswer, Refused, UsageProblem
 from .archive import Archive
 from .auth import Authorizer
+from .bodies import Body
 from .dicomjson import Dataset, clean_uid, rows
-from .multipart import StoreBody
 from .retry import short_retries
 from .transport import Limit, Transport
 from .wire import FAILURES, no_answer, refused, silence_loggers
 
 DICOM_JSON: Final = "application/dicom+json"
+NOT_DICOM_JSON: Final = (
+    "the archive answered 200, and not with DICOM JSON: is the base URL its DICOMweb root?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Answer:
     headers: httpx.Headers
     body: bytes
 
-    def rows(self) -> list[Dataset]:
+    def rows(self, advice: Mapping[int, str] | None = None) -> list[Dataset]:
         """Say the datasets a Search or a metadata request found; 204 and 200 with [] both mean none.
 
         Raises Refused for any status but these two, BadAnswer if the body is not a DICOM JSON array.
@@ -41,22 +45,27 @@ class Answer:
         if self.status == 204:
             return []
         if self.status != 200:
-            raise refused(self.status, self.headers)
+            raise refused(self.status, self.headers, advice)
         found = rows(self.body, self.headers.get("content-type", ""))
         if found is None:
-            raise BadAnswer(
-                "the archive answered 200, and not with DICOM JSON: is the base URL its DICOMweb root?",
-                status=200,
-            )
+            raise BadAnswer(NOT_DICOM_JSON, status=200)
         return found
+
+    def json(self) -> object:
+        """Say the JSON of a 200, else None."""
+        if self.status != 200:
+            return None
+        try:
+            found: object = json.loads(self.body)
+            return found
+        except (ValueError, RecursionError):
+            return None
 
 
 class Exchange:
     """A request that has been sent, and its answer, of which the status and headers are here."""
 
-    def __init__(
-        self, answer: httpx.Response, limit: Limit, body: StoreBody | None, archive: Archive
-    ) -> None:
+    def __init__(self, answer: httpx.Response, limit: Limit, body: Body | None, archive: Archive) -> None:
         self.status = answer.status_code
         self.headers = answer.headers
         self.content_type: str = answer.headers.get("content-type", "")
@@ -64,6 +73,20 @@ class Exchange:
         self._answer = answer
         self._limit = limit
         self._archive = archive
+
+    @property
+    def media_type(self) -> str:
+        """Say the type of the answer's body, without parameters, in lower case."""
+        return self.content_type.partition(";")[0].strip().lower()
+
+    @property
+    def tells_its_end(self) -> bool:
+        """Say whether a body that breaks off can be told from one that ends (RFC 9112 6.3)."""
+        return "content-length" in self.headers or "transfer-encoding" in self.headers
+
+    def refusal(self, advice: Mapping[int, str] | None = None) -> Refused:
+        """Say an answer that is no result as an error."""
+        return refused(self.status, self.headers, advice)
 
     def chunks(self) -> Iterator[bytes]:
         """Give the answer's body as it comes; only waiting for the archive counts against the floor rate.
@@ -122,6 +145,15 @@ class Session:
         """Join path segments to the base URL; what is not a plain word of ours must be a checked UID."""
         return "/".join((self.archive.url, *segments))
 
+    def resource(self, study: str, series: str | None = None, sop: str | None = None) -> str:
+        """Say where a study, series or instance is (PS3.18 10.4.1); raises UsageProblem for no UID."""
+        if sop is not None and series is None:
+            raise UsageProblem("an instance is named with its study and its series; nothing was sent")
+        names = zip(("studies", "series", "instances"), (study, series, sop), strict=True)
+        return self.url(
+            *(word for name, uid in names if uid is not None for word in (name, checked_uid(uid)))
+        )
+
     @contextmanager
     def exchange(
         self,
@@ -129,7 +161,8 @@ class Session:
         url: str,
         *,
         accept: str = DICOM_JSON,
-        body: Callable[[], StoreBody] | None = None,
+        body: Callable[[], Body] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[Exchange]:
         """Send one request, with a body made anew each time, and give the exchange while it is open.
 
@@ -138,7 +171,7 @@ class Session:
         """
         archive = self.archive
         retrying = short_retries(archive.short_retries, archive.short_retry_seconds)
-        exchange, answer = retrying(self._begin, method, url, accept, body)
+        exchange, answer = retrying(self._begin, method, url, {"Accept": accept, **(headers or {})}, body)
         try:
             yield exchange
         finally:
@@ -146,7 +179,13 @@ class Session:
 
     def get(self, url: str, *, accept: str = DICOM_JSON) -> Answer:
         """Get one resource of bounded size; the body of an answer that is not 200 may be left out."""
-        with self.exchange("GET", url, accept=accept) as exchange:
+        return self.ask("GET", url, accept=accept)
+
+    def ask(
+        self, method: str, url: str, *, accept: str = DICOM_JSON, body: Callable[[], Body] | None = None
+    ) -> Answer:
+        """Send one request whose answer is of bounded size, as `get` does."""
+        with self.exchange(method, url, accept=accept, body=body) as exchange:
             try:
                 content = exchange.read()
             except (BadAnswer, NoAnswer):
@@ -163,11 +202,11 @@ class Session:
         self.get(self.url("studies?limit=1")).rows()
 
     def _begin(
-        self, method: str, url: str, accept: str, make_body: Callable[[], StoreBody] | None
+        self, method: str, url: str, headers: dict[str, str], make_body: Callable[[], Body] | None
     ) -> tuple[Exchange, httpx.Response]:
         archive = self.archive
         body = None if make_body is None else make_body()
-        headers = {"Accept": accept}
+        headers = dict(headers)
         if credential := self._authorizer.header():
             headers["Authorization"] = credential
         if body is None:
@@ -199,7 +238,7 @@ class Session:
 class _Upload:
     """A body on its way: held to the floor rate while it is produced, then given time to be stored."""
 
-    def __init__(self, body: StoreBody, limit: Limit, archive: Archive) -> None:
+    def __init__(self, body: Body, limit: Limit, archive: Archive) -> None:
         self._body = body
         self._limit = limit
         self._archive = archive
@@ -211,7 +250,7 @@ class _Upload:
         self._limit.allow(self._archive.answer_timeout, self._archive.answer_timeout)
 
 
-def _no_answer(error: Exception, body: StoreBody | None) -> NoAnswer:
+def _no_answer(error: Exception, body: Body | None) -> NoAnswer:
     if body is None:
         return no_answer(error)
     return no_answer(error, sent_bytes=body.sent_bytes, total_bytes=body.content_length)
@@ -234,7 +273,9 @@ def _tls(archive: Archive) -> ssl.SSLContext | None:
 
 
 def checked_uid(uid: str) -> str:
-    """Say the UID if it may stand in a URL: digits and dots, at most 64; raises ValueError."""
+    """Say the UID if it may stand in a URL: digits and dots, at most 64; raises UsageProblem."""
     if clean_uid(uid) != uid:
-        raise ValueError("a UID with other characters than digits and dots must not go into a URL")
+        raise UsageProblem(
+            "what should be a UID is none; nothing was sent", hint="a UID is 1 to 64 digits and dots."
+        )
     return uid

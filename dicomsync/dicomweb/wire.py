@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -113,12 +114,16 @@ def _cause(error: BaseException) -> str:
     return name
 
 
-def refused(status: int, headers: httpx.Headers) -> Refused:
-    """Say an answer that is no result as an error with what to do about it."""
+def refused(status: int, headers: httpx.Headers, advice: Mapping[int, str] | None = None) -> Refused:
+    """Say an answer that is no result as an error with what to do about it.
+
+    `advice` has what a status means to this request, where that is not what it means to most.
+    """
     if 300 <= status < 400:
         hint = "it sends us elsewhere, which is never followed: put the final address into the config."
     else:
-        hint = _ADVICE.get(status) or ("it is tried again." if status >= 500 else "check the base URL.")
+        hint = (advice or {}).get(status) or _ADVICE.get(status) or ""
+        hint = hint or ("it is tried again." if status >= 500 else "check the base URL.")
     kind = NotThere if status in (404, 410) else Refused
     return kind(
         f"the archive answered {status}",
