@@ -123,9 +123,9 @@ def _alike(new: Whole, sha256: bytes | None, other: Known) -> bool | None:
     ):
         return False
     if other.sha256 is None or sha256 is None:
-        # Without a file and without a hash nothing can ever be compared; only a missed instance is
-        # like that, and taking the file for the one that was missed sends it, which loses nothing.
+        # Without a file and without a hash nothing can ever be compared. Taking the file for one that
+        # was missed sends it, which loses nothing; for one that a person deleted, sends nothing.
         if other.path is None and other.sha256 is None:
-            return other.state is InstanceState.MISSED
+            return other.state in (InstanceState.MISSED, InstanceState.DELETED)
         return None
     return other.sha256 == sha256

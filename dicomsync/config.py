@@ -245,6 +245,11 @@ def parse(
     return build(data, source=source)
 
 
+def archive_alone(url: str, overrides: Sequence[str] = ()) -> ArchiveConfig:
+    """Check an archive given by its URL, for a command that needs neither ledger nor folders."""
+    return parse("", overrides, given={"archive": {"url": url}, "ledger": {"path": os.devnull}}).archive
+
+
 def build(data: Mapping[str, Any], *, source: str = "the config") -> Config:
     """Check a config given as plain values."""
     problems = _across(data)

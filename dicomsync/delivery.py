@@ -104,6 +104,10 @@ class Delivery:
         """Whether a batch, or a question about one, is on its way."""
         return bool(self._busy)
 
+    def busy_with(self, study_instance_uid: str) -> bool:
+        """Whether a request about this study is on its way."""
+        return study_instance_uid in self._busy
+
     @property
     def free(self) -> int:
         """How many more requests may go now."""
@@ -216,9 +220,9 @@ class Delivery:
         self._busy.pop(study.study_instance_uid, None)
         wait = self._pace.confirm_wait_seconds
         sent = [due for due in batch if due.instance_id in came.sent]
-        verdict = _verdict(sent, came, wait)
+        judged = verdict(sent, came, wait)
         digests = dict(came.digests)
-        changes = [replace(one, sha256=digests.get(one.instance_id)) for one in verdict.transitions]
+        changes = [replace(one, sha256=digests.get(one.instance_id)) for one in judged.transitions]
         for due in batch:
             if due.instance_id in came.there:
                 changes.append(rules.unconfirmed(due, "already-there", wait))
@@ -230,10 +234,10 @@ class Delivery:
         self._become(batch, changes, now)
         for lost in came.lost:
             self._lost(lost.file_id, lost.now, now)
-        signal = came.signal or (verdict.signal if came.answer or came.silence else None)
+        signal = came.signal or (judged.signal if came.answer or came.silence else None)
         if signal is not None:
             self._learn(signal, now)
-        if verdict.too_large:
+        if judged.too_large:
             self._halve(sum(due.size_bytes for due in sent), now)
         status = came.answer.status if came.answer else None
         self._ledger.close_batch(batch_id, now.wall, status, _outcome(changes))
@@ -311,7 +315,8 @@ class Delivery:
         self._ledger.move(changes, now.wall, moments)
 
 
-def _verdict(sent: Sequence[Due], came: jobs.Stored, confirm_wait: float) -> rules.Verdict:
+def verdict(sent: Sequence[Due], came: jobs.Stored, confirm_wait: float) -> rules.Verdict:
+    """Say what became of the instances that were sent."""
     if came.answer is not None:
         return rules.after_answer(sent, came.answer, confirm_wait)
     if came.silence is not None:

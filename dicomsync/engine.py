@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from dicomsync import batching, dicomweb, orders, visits
 from dicomsync.delivery import Delivery
-from dicomsync.errors import UsageProblem
+from dicomsync.errors import DicomsyncError, LedgerProblem
 from dicomsync.intake import Intake
 from dicomsync.ledger import Ledger
 from dicomsync.model import DUE, Folder, InstanceState, Moment
@@ -166,6 +166,17 @@ class Engine:
         self._visits.append(visit)
         return visit
 
+    def withdraw(self, order: orders.Withdraw, now: Moment) -> int:
+        """Let go of what a person is having deleted; belongs into an `order`, and `settle` after it."""
+        del now
+        if self.delivery.busy_with(order.study):
+            raise orders.being_sent()
+        return orders.withdraw(self._ledger, order)
+
+    def settle(self, order: orders.Settle, now: Moment) -> int:
+        """Record what came of a person's deletion; belongs into an `order`."""
+        return orders.settle(self._ledger, order, now.wall)
+
     def leave(self, visit: Visit) -> None:
         """Follow a visit no more; what it began goes on. Any thread may say so."""
         visit.left = True
@@ -311,7 +322,9 @@ class _Order:
         """Do it; gives what tells the one who asked."""
         try:
             result = self._act(now)
-        except UsageProblem as problem:
+        except LedgerProblem:
+            raise
+        except DicomsyncError as problem:
             return partial(self.future.set_exception, problem)
         return partial(self.future.set_result, result)
 

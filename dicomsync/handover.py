@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from dicomsync import control, orders
 from dicomsync.config import Config
 from dicomsync.engine import Progress
-from dicomsync.errors import LedgerInUse
+from dicomsync.errors import DicomsyncError, LedgerInUse
 from dicomsync.ledger import Ledger, Outcome
 from dicomsync.model import DUE, FileState, InstanceState
 from dicomsync.scan import Passed
@@ -26,19 +27,85 @@ def retry(config: Config, wanted: orders.Retry) -> tuple[orders.Retried, bool]:
     Raises UsageProblem, LedgerProblem, and LedgerInUse where the ledger's owner takes no commands.
     """
     try:
+        with _ledger(config) as ledger:
+            now = time.time()
+            return orders.retry(ledger, wanted, now, now), False
+    except LedgerInUse:
+        answer = _answer(config, wanted)
+        return orders.Retried(**answer["retried"]), True
+
+
+@contextmanager
+def withdrawn(config: Config, withdraw: orders.Withdraw) -> Iterator[tuple[int, Callable[[bool], None]]]:
+    """Mark in the ledger what is to be deleted, and settle it afterwards by what the block calls.
+
+    Gives how many instances the ledger knows of it. A block that ends without having said what came of
+    it leaves the marks: nobody knows then, and asking the archive again is safe.
+    """
+
+    def settled(deleted: bool) -> orders.Settle:
+        return orders.Settle(withdraw.study, withdraw.series, withdraw.sop, deleted)
+
+    try:
         ledger = Ledger.open(Path(config.ledger.path))
     except LedgerInUse:
-        (answer,) = control.ask(_place(config), orders.to_message(wanted))
-        return orders.Retried(**answer["retried"]), True
+        yield (
+            _patient(lambda: _answer(config, withdraw)["instances"]),
+            lambda deleted: _ignore(_answer(config, settled(deleted))),
+        )
+        return
     try:
-        with ledger.transaction():
-            now = time.time()
-            retried = orders.retry(ledger, wanted, now, now)
-            for study, _ in ledger.touched_studies():
-                ledger.schedule(study.study_id, study.first_at, study.first_at)
-        return retried, False
+
+        def settle(deleted: bool) -> None:
+            with _changing(ledger):
+                orders.settle(ledger, settled(deleted), time.time())
+
+        with _changing(ledger):
+            marked = orders.withdraw(ledger, withdraw)
+        yield marked, settle
     finally:
         ledger.close()
+
+
+def _ignore(_answer: object) -> None:
+    """Take an answer that says no more than that it was done."""
+
+
+def _patient(ask: Callable[[], int], seconds: float = 30.0) -> int:
+    """Ask until what is on its way has come to its end."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except DicomsyncError as problem:
+            if problem.exit_code != 5 or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
+
+
+def _answer(config: Config, order: orders.Order) -> dict[str, Any]:
+    (answer,) = control.ask(_place(config), orders.to_message(order))
+    return answer
+
+
+@contextmanager
+def _ledger(config: Config) -> Iterator[Ledger]:
+    """Open the ledger for one transaction, as nobody else has it."""
+    ledger = Ledger.open(Path(config.ledger.path))
+    try:
+        with _changing(ledger):
+            yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def _changing(ledger: Ledger) -> Iterator[None]:
+    """Change the ledger without an engine: what that makes due is due at once."""
+    with ledger.transaction():
+        yield
+        for study, _ in ledger.touched_studies():
+            ledger.schedule(study.study_id, study.first_at, study.first_at)
 
 
 def backfill(

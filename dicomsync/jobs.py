@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from dicomsync import dicomweb, header
 from dicomsync.dicomweb.response import Referenced, StoreResponse
@@ -155,7 +156,15 @@ class Stored:
     signal: Signal | None = None
 
 
-def store(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Stored:
+class Way(StrEnum):
+    """How a batch is stored; the daemon knows the first alone."""
+
+    MULTIPART = "multipart"
+    SINGLE_PART = "single part"  # no standard's; one instance
+    REPLACE = "replace"  # over what is there: only ever because a person says so
+
+
+def store(archive: dicomweb.Archive, batch: tuple[Due, ...], way: Way = Way.MULTIPART) -> Stored:
     """Store one study's batch in one request; where the archive hides duplicates, search first.
 
     Only files that are still the ones proved whole are sent. Searching first costs one request and
@@ -167,7 +176,8 @@ def store(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Stored:
     try:
         client = dicomweb.client_for(archive)
         kind = dicomweb.KINDS[archive.kind]
-        there = _there(client, ready) if kind.hides_duplicates else frozenset()
+        searches = kind.hides_duplicates and way is not Way.REPLACE
+        there = _there(client, ready) if searches else frozenset()
     except DicomsyncError as error:
         return Stored(lost=lost, signal=signal_of(error))
     parts = [FilePart(due, due.source) for due in ready if due.instance_id not in there and due.source]
@@ -177,7 +187,7 @@ def store(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Stored:
     answer: Answer | None = None
     silence: Silence | None = None
     try:
-        got = client.store(parts, study)
+        got = _request(client, way, parts, study)
         answer = Answer(
             got.status, got.response, got.complete, got.sent_bytes, got.retry_after_seconds, got.excerpt
         )
@@ -200,6 +210,18 @@ def store(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Stored:
         answer=answer,
         silence=silence,
     )
+
+
+def _request(
+    client: dicomweb.Client, way: Way, parts: list[FilePart], study: str | None
+) -> dicomweb.StoreAnswer:
+    match way:
+        case Way.MULTIPART:
+            return client.store(parts, study)
+        case Way.SINGLE_PART:
+            return client.store_single_part(parts[0], study)
+        case Way.REPLACE:
+            return client.upsert(parts, study)
 
 
 def pretend(_archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Stored:

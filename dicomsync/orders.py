@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dicomsync.errors import UsageProblem
+from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Ledger, Scope
 from dicomsync.model import InstanceState
 
@@ -91,7 +91,60 @@ class Backfill:
     exclude: tuple[str, ...] = ()
 
 
-Order = Retry | Backfill
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Send and ask nothing more about this study, series or instance: a person is having it deleted."""
+
+    study: str
+    series: str | None = None
+    sop: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """What was withdrawn is deleted now, or (the archive did not do it) is again what it was."""
+
+    study: str
+    series: str | None
+    sop: str | None
+    deleted: bool
+
+
+def withdraw(ledger: Ledger, order: Withdraw) -> int:
+    """Mark what is to be deleted; gives how many instances the ledger knows of it.
+
+    Raises DicomsyncError (exit code 5) while some of it is on its way: then nothing was changed.
+    """
+    scope = _deleted_scope(ledger, order)
+    if scope is None:
+        return 0
+    if ledger.counted(scope).get(InstanceState.SENDING, 0):
+        raise being_sent()
+    return ledger.mark_deleting(scope)
+
+
+def settle(ledger: Ledger, order: Settle, wall: float) -> int:
+    """Record what came of it; gives how many instances that was about."""
+    scope = _deleted_scope(ledger, order)
+    return 0 if scope is None else ledger.settle_deleting(scope, wall, deleted=order.deleted)
+
+
+def being_sent() -> DicomsyncError:
+    """Give the error for a study that has a request on its way."""
+    problem = DicomsyncError(
+        "Some of it is being sent, or asked about, just now; nothing was deleted.",
+        hint="Try again in a moment.",
+    )
+    problem.exit_code = 5
+    return problem
+
+
+def _deleted_scope(ledger: Ledger, order: Withdraw | Settle) -> Scope | None:
+    study_id = ledger.study_known(order.study)
+    return None if study_id is None else Scope(study_id, order.series, order.sop)
+
+
+Order = Retry | Backfill | Withdraw | Settle
 
 
 def to_message(order: Order) -> dict[str, Any]:
@@ -118,6 +171,21 @@ def from_message(message: Mapping[str, Any]) -> Order:
             "exclude": list(exclude),
         } if _texts([*paths, *include, *exclude]):
             return Backfill(archive, tuple(paths), tuple(include), tuple(exclude))
+        case {
+            "order": "withdraw",
+            "study": str(study),
+            "series": str() | None as series,
+            "sop": str() | None as sop,
+        }:
+            return Withdraw(study, series, sop)
+        case {
+            "order": "settle",
+            "study": str(study),
+            "series": str() | None as series,
+            "sop": str() | None as sop,
+            "deleted": bool(deleted),
+        }:
+            return Settle(study, series, sop, deleted)
     raise UsageProblem(
         "The daemon does not understand this command; nothing was done.",
         hint="Are the command and the daemon of the same version?",

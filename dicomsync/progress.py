@@ -79,6 +79,35 @@ def mode_for(stream_is_terminal: bool, wanted: bool | None, quiet: bool) -> str:
     return "bar" if stream_is_terminal else "lines"
 
 
+@contextmanager
+def counted(mode: str, noun: str, total: int | None) -> Iterator[Callable[[int, int, int | None], None]]:
+    """Show how many of something are done, and their bytes; gives what is to be called as that goes on.
+
+    It takes how many are done, their bytes, and how many there will be where that is learnt late.
+    """
+    if mode != "bar":
+        yield lambda _done, _size_bytes, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    rate = Rate()
+    columns = (TextColumn(noun), BarColumn(bar_width=None), TextColumn("{task.fields[figures]}"))
+    bars = Bars(*columns, console=Console(stderr=True), transient=True, expand=True)
+    task = bars.add_task(noun, total=total, figures="")
+    with bars:
+
+        def show(done: int, size_bytes: int, late_total: int | None) -> None:
+            of = late_total if late_total is not None else total
+            speed = rate.update(time.monotonic(), size_bytes)
+            figures = f"{done:,}{f'/{of:,}' if of else ''}  {words.size(size_bytes)}"
+            figures += f"  {words.size(speed)}/s" if speed else ""
+            bars.update(task, completed=done, total=of, figures=figures)
+
+        yield show
+
+
 class _Lines:
     """A line every ten seconds, on standard error."""
 

@@ -68,6 +68,8 @@ INSTANCE_REASONS: dict[str, str] = {
     "other-file": "another file has other content under this SOP Instance UID, and goes first",
     # rejected
     "too-large": "larger than the archive, or a proxy before it, accepts (nginx: client_max_body_size)",
+    # deleting, deleted
+    "operator": "a person has it deleted (`archive delete`)",
     # missed
     "left": "every file of it left the folder before it could be stored",
     "replaced": "its file was overwritten with another instance before it could be stored",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,12 +46,16 @@ class Desk:
                 "Nothing was done.",
                 hint="`dicomsync status` and the daemon's log say more.",
             )
-        if isinstance(order, orders.Retry):
-            wanted = order
-            retried = _done(engine.order(lambda now: engine.retry(wanted, now)))
-            yield {"retried": asdict(replace(retried, directories=())), "last": True}
-        else:
-            yield from self._backfill(engine, order)
+        match order:
+            case orders.Retry():
+                retried = _done(engine.order(partial(engine.retry, order)))
+                yield {"retried": asdict(replace(retried, directories=())), "last": True}
+            case orders.Withdraw():
+                yield {"instances": _done(engine.order(partial(engine.withdraw, order))), "last": True}
+            case orders.Settle():
+                yield {"instances": _done(engine.order(partial(engine.settle, order))), "last": True}
+            case orders.Backfill():
+                yield from self._backfill(engine, order)
 
     def _backfill(self, engine: Engine, order: orders.Backfill) -> Iterator[Message]:
         config = self._config()
@@ -64,7 +69,7 @@ class Desk:
             for one in folders_of(config, [Path(path) for path in order.paths])
         ]
         keep_out(Path(config.ledger.path), folders)
-        visit = _done(engine.order(lambda now: engine.visit(folders, now)))
+        visit = _done(engine.order(partial(engine.visit, folders)))
         try:
             while engine is self._engine():
                 began = time.monotonic()

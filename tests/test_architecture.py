@@ -47,6 +47,7 @@ MAP: dict[str, str] = {
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
     "engine": "batching delivery dicomweb errors intake ledger model orders passes scan visits work",
     "service": "delivery engine hands config ledger dicomweb mounts batching model scan work errors",
+    "byhand": "batching delivery dicomweb errors failures header jobs model rules scan words",
     "serving": "config engine errors ledger orders service",
     "handover": "config control engine errors ledger model orders scan service visits",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
@@ -59,8 +60,8 @@ MAP: dict[str, str] = {
     "doctor": "config dicomweb errors ledger model mounts scan service words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
-    "commands": "click config daemon demo doctor errors explain handover ledger logs notify orders progress"
-    " sandbox service setup status summary words",
+    "commands": "byhand click config daemon demo dicomweb doctor errors explain handover jobs ledger"
+    " logs notify orders progress sandbox service setup status summary words",
     "dicomweb": "errors httpx httpcore tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",

@@ -5,6 +5,7 @@ Heavy imports wait for the command that needs them.
 
 from __future__ import annotations
 
+from dicomsync.commands.archive import archive
 from dicomsync.commands.backfill import backfill
 from dicomsync.commands.look import explain, status
 from dicomsync.commands.prepare import doctor, init
@@ -14,4 +15,4 @@ from dicomsync.commands.tryout import demo, sandbox
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (backfill, demo, doctor, explain, init, retry, run, sandbox, status)
+COMMANDS = (archive, backfill, demo, doctor, explain, init, retry, run, sandbox, status)

@@ -12,6 +12,7 @@ from dicomsync.errors import UsageProblem
 
 if TYPE_CHECKING:
     from dicomsync.config import Config
+    from dicomsync.dicomweb import Archive
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -39,6 +40,20 @@ def configured(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def archive_of(
+    config_file: Path | None, overrides: tuple[str, ...], url: str | None
+) -> tuple[Archive, Config | None]:
+    """Give the archive that is meant, by config or by URL alone, and the config if there is one."""
+    from dicomsync import config, service
+
+    if config_file is not None:
+        settings = load(config_file, overrides, {"archive": {"url": url}} if url else {})
+        return service.archive_of(settings.archive), settings
+    if url is None:
+        raise UsageProblem("Which archive?", hint="Give -c CONFIG, or --archive URL.")
+    return service.archive_of(config.archive_alone(url, overrides)), None
 
 
 def load(config_file: Path | None, overrides: tuple[str, ...], given: dict[str, dict[str, Any]]) -> Config:

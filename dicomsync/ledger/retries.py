@@ -11,9 +11,10 @@ from dicomsync.ledger.rows import CLAIMED
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which instances are meant: of one study, one SOP Instance UID, of one reason; None is any."""
+    """Which instances are meant: of one study or series, one SOP Instance UID, one reason; None is any."""
 
     study_id: int | None = None
+    series_instance_uid: str | None = None
     sop_instance_uid: str | None = None
     reason: str | None = None
 
@@ -21,6 +22,7 @@ class Scope:
         """Give it as SQL about a row `i`."""
         columns = {
             "study_id": self.study_id,
+            "series_instance_uid": self.series_instance_uid,
             "sop_instance_uid": self.sop_instance_uid,
             "reason": self.reason,
         }
