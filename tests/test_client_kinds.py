@@ -68,8 +68,8 @@ COUNT = answer(200, b'{"count": 0}', Content_Type="application/json")
 @pytest.mark.parametrize(
     ("path", "said", "kind", "requests"),
     [
-        (DCM4CHEE, {"GET_count": COUNT}, "dcm4chee", 3),
-        ("/behind/a/proxy", {"GET_count": COUNT}, "dcm4chee", 3),
+        (DCM4CHEE, {"GET_count": COUNT}, "dcm4chee", 4),
+        ("/behind/a/proxy", {"GET_count": COUNT}, "dcm4chee", 4),
         (DCM4CHEE, {"GET_count": answer(200, b"[]")}, "generic", 4),
         (DCM4CHEE, {"GET_count": answer(200, b'{"count": true}')}, "generic", 4),
         (GOOGLE, {}, "google", 1),

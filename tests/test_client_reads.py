@@ -327,7 +327,7 @@ def test_an_archive_is_known_by_what_only_its_kind_offers(
 def test_orthanc_is_looked_for_beside_its_dicomweb_root() -> None:
     with ScriptedServer(answering(as_kind())) as server:
         client(server, "auto").identify()
-    assert [request.target for request in server.seen][-1] == "/system"
+    assert "/system" in [request.target for request in server.seen]
 
 
 def test_a_configured_kind_is_not_asked_for() -> None:
