@@ -109,6 +109,14 @@ def own_orthanc(tmp_path: Path) -> Iterator[orthancs.Orthanc]:
 
 
 @pytest.fixture
+def own_dicom_orthanc(tmp_path: Path) -> Iterator[orthancs.Orthanc]:
+    """A real Orthanc for one test alone that speaks DIMSE too."""
+    _need_orthanc()
+    with orthancs.running(tmp_path / "orthanc", dicom=True) as server:
+        yield server
+
+
+@pytest.fixture
 def sandboxed(tmp_path: Path) -> Iterator[sandbox.Archive]:
     """A sandbox, empty and well-behaved until it is told otherwise."""
     with sandbox.running(tmp_path / "archive") as archive:

@@ -57,8 +57,9 @@ def free_port() -> int:
 class Orthanc:
     """One Orthanc: it keeps its port and what it stores when it is stopped and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, dicom: bool = False) -> None:
         self.port = free_port()
+        self.dicom_port = free_port() if dicom else None
         self.directory = directory
         self._name = f"tests-{uuid.uuid4().hex}"  # so that no other server on the port passes for it
         self._process: subprocess.Popen[bytes] | None = None
@@ -81,7 +82,9 @@ class Orthanc:
             "StorageDirectory": str(storage),
             "IndexDirectory": str(storage),
             "HttpPort": self.port,
-            "DicomServerEnabled": False,
+            "DicomServerEnabled": self.dicom_port is not None,
+            "DicomPort": self.dicom_port or 4242,
+            "DicomAlwaysAllowStore": True,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "Plugins": [str(plugin)],
@@ -165,9 +168,9 @@ class Orthanc:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Orthanc]:
-    """Run one for as long as the block lasts."""
-    server = Orthanc(directory)
+def running(directory: Path, *, dicom: bool = False) -> Iterator[Orthanc]:
+    """Run one for as long as the block lasts; `dicom`: it takes DIMSE C-STORE too."""
+    server = Orthanc(directory, dicom=dicom)
     try:
         server.start()
         yield server

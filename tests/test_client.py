@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 
@@ -33,6 +34,7 @@ from dicomsync.dicomweb import (
     read_parts,
 )
 from dicomsync.dicomweb.retry import safe_to_repeat, short_retries
+from dicomsync.dicomweb.transport import Transport
 from dicomsync.dicomweb.wire import WHY, no_answer, retry_after_seconds
 from dicomsync.errors import ArchiveProblem, NoAnswer, SecretProblem, UsageProblem
 
@@ -520,11 +522,50 @@ def test_short_retries_are_three_within_their_time() -> None:
 
 
 def test_every_exception_of_httpx_means_something() -> None:
-    exported = {
-        found for found in vars(httpx).values() if isinstance(found, type) and issubclass(found, Exception)
-    }
-    assert exported == set(WHY)
+    assert set(exceptions_of(httpx)) == set(WHY)
     assert set(WHY.values()) == {"unreachable", "broken", "timeout", "local"}
+
+
+def exceptions_of(module: object) -> list[type[Exception]]:
+    return [
+        found for found in vars(module).values() if isinstance(found, type) and issubclass(found, Exception)
+    ]
+
+
+@pytest.mark.parametrize("kind", exceptions_of(httpcore), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("when", ["before the answer", "in its body"])
+def test_every_exception_of_httpcore_ends_as_no_answer(
+    kind: type[Exception], when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> Iterator[bytes]:
+        yield b"["
+        raise kind("DOE^JOHN")
+
+    def handle(_pool: object, _request: object) -> httpcore.Response:
+        if when == "before the answer":
+            raise kind("DOE^JOHN")
+        return httpcore.Response(200, content=body(), extensions={"http_version": b"HTTP/1.1"})
+
+    monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", handle)
+    ours = client_for(Archive("http://127.0.0.1:1/v2", kind="generic", short_retries=1))
+    with pytest.raises(NoAnswer) as caught:
+        list(ours.search("studies"))
+    same_name = getattr(httpx, kind.__name__, httpx.TransportError)
+    assert caught.value.why == WHY[same_name]
+    assert "DOE" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [one for one in exceptions_of(httpx) if issubclass(one, httpx.RequestError)])
+def test_every_request_error_of_httpx_ends_as_no_answer(
+    kind: type[httpx.RequestError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def handle(_transport: object, _request: object) -> httpx.Response:
+        raise kind("DOE^JOHN")
+
+    monkeypatch.setattr(Transport, "handle_request", handle)
+    with pytest.raises(NoAnswer) as caught:
+        client_for(Archive("http://127.0.0.1:1/v2", short_retries=1)).identify()
+    assert caught.value.why == WHY[kind]
 
 
 @pytest.mark.parametrize("kind", [httpx.ReadError, httpx.RemoteProtocolError, httpx.LocalProtocolError])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,33 +9,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from dicomsync.dicomweb import Archive, BytesPart, Client, Identified, StoreBody, client_for, close_clients
+from dicomsync.dicomweb import Client, Identified, close_clients
 from dicomsync.errors import BadAnswer, NoAnswer, NotThere, Refused, UsageProblem
 
+from .clients import SERIES, STUDY, client, files, results, row
 from .scripted_server import Peer, Request, ScriptedServer, answer, answering
-
-STUDY = "1.2.840.99.1"
-SERIES = "1.2.840.99.1.2"
 
 
 @pytest.fixture(autouse=True)
 def _no_client_is_left_open() -> Iterator[None]:
     yield
     close_clients()
-
-
-def client(server: ScriptedServer, kind: str = "generic", **settings: Any) -> Client:
-    quick: dict[str, Any] = {"connect_timeout": 5, "idle_timeout": 5, "answer_timeout": 5, "short_retries": 1}
-    return client_for(Archive(server.url, kind=kind, **{**quick, **settings}))
-
-
-def row(sop: str, series: str = SERIES, study: str = STUDY) -> dict[str, Any]:
-    pairs = {"0020000D": study, "0020000E": series, "00080018": sop}
-    return {tag: {"vr": "UI", "Value": [uid]} for tag, uid in pairs.items() if uid}
-
-
-def results(rows: Sequence[object]) -> bytes:
-    return answer(200, json.dumps(rows).encode(), Content_Type="application/dicom+json")
 
 
 class FakeArchive:
@@ -198,8 +181,7 @@ def single(request: Request) -> bytes:
 def multipart(request: Request, payloads: Sequence[bytes] = (FILE,)) -> bytes:
     if request.headers["accept"] != 'multipart/related; type="application/dicom"; transfer-syntax=*':
         return answer(400, b"cannot generate application/dicom")
-    body = StoreBody([BytesPart(payload) for payload in payloads])
-    return answer(200, b"".join(body), Content_Type=body.content_type)
+    return files(*payloads)
 
 
 def retrieved(ours: Client) -> bytes:
@@ -345,7 +327,7 @@ def test_an_archive_is_known_by_what_only_its_kind_offers(
 def test_orthanc_is_looked_for_beside_its_dicomweb_root() -> None:
     with ScriptedServer(answering(as_kind())) as server:
         client(server, "auto").identify()
-    assert [request.target for request in server.seen][-1] == "/system"
+    assert "/system" in [request.target for request in server.seen]
 
 
 def test_a_configured_kind_is_not_asked_for() -> None:

@@ -206,6 +206,22 @@ def test_orthanc_is_known_to_drop_what_it_does_not_know() -> None:
             assert client(server).search("studies", matching={name: "x"}).warnings == []
 
 
+def test_orthanc_gets_raw_what_it_would_not_decode() -> None:
+    with ScriptedServer(answering(lambda _: EMPTY)) as server:
+        for kind in ("orthanc", "generic"):
+            search = client(server, kind).search("studies", matching={"PatientName": "Demo^Anna?*"})
+            assert list(search) == []
+            assert search.warnings == []
+        blank = client(server, "orthanc").search("studies", matching={"PatientName": "A B&c"})
+        assert list(blank) == []
+    assert "put ?" in blank.warnings[0]
+    assert [one.partition("=")[2].partition("&")[0] for one in asked(server)] == [
+        "Demo^Anna?*",
+        "Demo%5EAnna?*",
+        "A%20B%26c",
+    ]
+
+
 def test_a_404_is_no_empty_result_before_the_base_url_is_proved() -> None:
     def only_below(request: Request) -> bytes:
         return answer(404) if "/series" in request.target else EMPTY

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import pydicom
 import pytest
 
 from dicomsync import dicomweb, samples
 from dicomsync.dicomweb import BytesPart
-from dicomsync.errors import ArchiveProblem, NotThere
+from dicomsync.errors import ArchiveProblem, NotThere, UsageProblem
 from tests.conftest import AnyArchive, Site, by_uid, same_from_128, small, uid_of
+from tests.orthanc import Orthanc
 from tests.recording_proxy import RecordingProxy
 
 STUDY, SERIES = samples.uid("s"), samples.uid("s", "1")
@@ -156,6 +162,244 @@ def test_an_unreadable_part_does_not_take_the_good_ones_with_it(
     else:
         assert answer.status == 400
     assert kept, "neither archive throws the good ones away"
+
+
+# Retrieve, Search and Delete
+
+
+def multiframe(frames: int = 3) -> tuple[bytes, list[bytes]]:
+    """Build an instance of several frames, each different; give the frames too."""
+    pixels = [bytes([number]) * 128 for number in range(1, frames + 1)]
+    content = samples.instance(
+        study_uid=STUDY,
+        series_uid=SERIES,
+        sop_uid=samples.uid("multiframe"),
+        rows=8,
+        columns=8,
+        pixels=b"".join(pixels),
+        extra={"PatientName": "Demo^Anna", "PatientID": "DEMO", "NumberOfFrames": str(frames)},
+    )
+    return content, pixels
+
+
+def all_retrieved(client: dicomweb.Client, *uids: str) -> dict[str, bytes]:
+    with client.retrieve(*uids) as parts:
+        contents = [b"".join(part.chunks) for part in parts]
+    found = {uid_of(content): content for content in contents}
+    assert len(found) == len(contents)
+    return found
+
+
+def uids_found(client: dicomweb.Client, level: dicomweb.Level, tag: str, **how: Any) -> list[str | None]:
+    return [dicomweb.uid(row, tag) for row in client.search(level, **how)]
+
+
+def test_a_study_a_series_and_an_instance_come_back_as_they_are(client: dicomweb.Client) -> None:
+    contents = [small(str(number), series=str(number % 2), size=40) for number in range(7)]
+    store(client, *contents)
+    series = samples.uid("s", "0")
+    sent = {uid_of(one): one for one in contents}
+    in_series = {uid: sent[uid] for uid in (samples.uid("s", "0", str(number)) for number in (0, 2, 4, 6))}
+    one = samples.uid("s", "0", "2")
+    assert same_from_128(all_retrieved(client, STUDY), sent)
+    assert same_from_128(all_retrieved(client, STUDY, series), in_series)
+    assert same_from_128(all_retrieved(client, STUDY, series, one), {one: sent[one]})
+    for uids in ((ABSENT,), (STUDY, ABSENT), (STUDY, series, ABSENT)):
+        with pytest.raises(NotThere):
+            all_retrieved(client, *uids)
+
+
+def test_metadata_is_there_at_each_level(client: dicomweb.Client) -> None:
+    store(client, *(small(str(number), series=str(number % 2)) for number in range(7)))
+    series = samples.uid("s", "0")
+    for uids, count in (
+        ((STUDY,), 7),
+        ((STUDY, series), 4),
+        ((STUDY, series, samples.uid("s", "0", "2")), 1),
+    ):
+        with client.metadata(*uids) as found:
+            etag, rows = found.etag, list(found.datasets)
+        assert len(rows) == len({dicomweb.uid(row, "00080018") for row in rows}) == count
+        assert {dicomweb.value(row, "00100010") for row in rows} == {"Demo^Anna"}
+        if client.kind.name == "dicom-server":
+            assert etag
+        with client.metadata(*uids, etag=etag) as again:
+            assert again.unchanged == bool(etag)
+            assert len(list(again.datasets)) == (0 if etag else count)
+    with pytest.raises(NotThere), client.metadata(ABSENT):
+        pass
+
+
+def test_every_resource_is_searched_by_whatever_it_is_asked_for(client: dicomweb.Client) -> None:
+    for patient in ("one", "two"):
+        contents = [
+            small(str(n), study=patient, series=str(n % 2), PatientID=patient, StudyDate="20240102")
+            for n in range(6)
+        ]
+        store(client, *contents)
+    first, second = samples.uid("one"), samples.uid("two")
+    series = samples.uid("one", "0")
+    below = {samples.uid("one", "0", str(n)) for n in (0, 2, 4)}
+    for name in ("PatientID", "00100020"):
+        assert uids_found(client, "studies", "0020000D", matching={name: "two"}) == [second]
+    both = {"StudyDate": "20240101-20240131", "PatientName": "Demo^Anna"}
+    assert set(uids_found(client, "studies", "0020000D", matching=both)) == {first, second}
+    assert uids_found(client, "studies", "0020000D", matching={"StudyDate": "20250101-"}) == []
+    assert len(uids_found(client, "series", "0020000E")) == 4
+    assert len(uids_found(client, "instances", "00080018")) == 12
+    assert len(uids_found(client, "series", "0020000E", study=first)) == 2
+    assert len(uids_found(client, "instances", "00080018", study=first)) == 6
+    found = uids_found(client, "instances", "00080018", study=first, series=series)
+    assert set(found) == below
+    assert uids_found(client, "series", "0020000E", study=samples.uid("nobody's")) == []
+    (row,) = client.search("studies", matching={"PatientID": "one"}, include=("StudyDescription",))
+    assert dicomweb.value(row, "00081030") == "Made-up study"
+    (row,) = client.search("studies", matching={"PatientID": "one"}, include=("all",))
+    assert dicomweb.value(row, "00100020") == "one"
+
+
+def test_a_search_is_paged_to_its_end_and_no_further(client: dicomweb.Client) -> None:
+    store(client, *(small(str(number)) for number in range(230)))
+    found = uids_found(client, "instances", "00080018", study=STUDY)
+    assert len(found) == len(set(found)) == 230
+    assert len(uids_found(client, "instances", "00080018", study=STUDY, limit=210)) == 210
+    assert len(uids_found(client, "instances", "00080018", study=STUDY, offset=225)) == 5
+    assert uids_found(client, "instances", "00080018", study=STUDY, offset=500) == []
+
+
+@pytest.mark.parametrize("as_stored", [True, False])
+def test_frames_are_given_by_their_numbers(client: dicomweb.Client, as_stored: bool) -> None:
+    content, pixels = multiframe()
+    store(client, content)
+    sop = uid_of(content)
+    for numbers in ([1], [3], [1, 3], [1, 2, 3]):
+        with client.frames(STUDY, SERIES, sop, numbers, as_stored=as_stored) as parts:
+            frames = [b"".join(part.chunks) for part in parts]
+        assert frames == [pixels[number - 1] for number in numbers]
+    for numbers in ([4], [1, 4]):
+        with pytest.raises(ArchiveProblem) as caught, client.frames(STUDY, SERIES, sop, numbers) as parts:
+            [list(part.chunks) for part in parts]
+        if client.kind.name != "orthanc":  # 400 there, or less than what was asked for
+            assert isinstance(caught.value, NotThere)
+    with pytest.raises(NotThere), client.frames(STUDY, SERIES, ABSENT, [1]):
+        pass
+
+
+def test_a_compressed_frame_is_given_as_it_is_stored(client: dicomweb.Client) -> None:
+    jpeg = b"\xff\xd8 no real image, as nobody looks\xff\xd9 "
+    content = samples.instance(
+        study_uid=STUDY,
+        series_uid=SERIES,
+        sop_uid=samples.uid("compressed"),
+        transfer_syntax="1.2.840.10008.1.2.4.50",
+        pixels=jpeg,
+        rows=8,
+        columns=8,
+        extra={"PatientID": "DEMO"},
+    )
+    store(client, content)
+    with client.frames(STUDY, SERIES, uid_of(content), [1]) as parts:
+        assert [b"".join(part.chunks) for part in parts] == [jpeg]
+
+
+def test_what_is_deleted_is_gone_and_nothing_else_is(archive: AnyArchive, client: dicomweb.Client) -> None:
+    contents = [small(str(number), series=str(number % 2)) for number in range(6)]
+    store(client, *contents, small("stays", study="other"))
+    series = [samples.uid("s", "0"), samples.uid("s", "1")]
+    one = samples.uid("s", "0", "2")
+
+    def left(*uids: str) -> int:
+        assert client.delete(*uids).outcome is dicomweb.Outcome.DELETED
+        assert client.delete(*uids).outcome is dicomweb.Outcome.ABSENT
+        return archive.count()
+
+    assert left(STUDY, series[0], one) == 6
+    assert client.present(STUDY, {one: series[0]}) == frozenset()
+    with pytest.raises(NotThere):
+        retrieved(client, one, series=series[0])
+    assert left(STUDY, series[1]) == 3
+    assert left(STUDY) == 1
+    assert set(archive.stored()) == {samples.uid("other", "1", "stays")}
+    assert client.delete(STUDY, series[0], ABSENT).outcome is dicomweb.Outcome.ABSENT
+    assert stored_by(store(client, contents[2])) == {one}, "it may be stored again at once"
+
+
+def test_nothing_is_deleted_in_another_study_or_series(archive: AnyArchive, client: dicomweb.Client) -> None:
+    content = small("1")
+    store(client, content)
+    for uids in ((ABSENT,), (STUDY, ABSENT), (ABSENT, SERIES), (STUDY, ABSENT, uid_of(content))):
+        assert client.delete(*uids).outcome is dicomweb.Outcome.ABSENT
+    assert archive.count() == 1
+
+
+def test_a_delete_at_a_wrong_address_is_no_absence(archive: AnyArchive, client: dicomweb.Client) -> None:
+    store(client, small("1"))
+    astray = dicomweb.Client(dicomweb.Archive(f"{archive.url}-astray", kind=client.kind.name))
+    try:
+        with pytest.raises(ArchiveProblem):
+            astray.delete(ABSENT)
+        if client.kind.delete == "dicomweb":
+            with pytest.raises(ArchiveProblem):
+                astray.delete(STUDY)
+    finally:
+        astray.close()
+    assert archive.count() == 1
+
+
+def test_one_bare_instance_is_stored_where_that_is_taken(
+    archive: AnyArchive, client: dicomweb.Client
+) -> None:
+    content = small("1")
+    if not client.kind.single_part_store:
+        with pytest.raises(UsageProblem):
+            client.store_single_part(BytesPart(content))
+        return
+    answer = client.store_single_part(BytesPart(content), STUDY)
+    assert (answer.status, stored_by(answer)) == (200, {uid_of(content)})
+    assert same_from_128(archive.stored(), {uid_of(content): content})
+    assert client.store_single_part(BytesPart(content)).status == 409
+
+
+def test_an_upsert_replaces_what_is_there(archive: AnyArchive, client: dicomweb.Client) -> None:
+    first, other = small("1"), small("1", StudyDescription="something else")
+    store(client, first)
+    if not client.kind.upsert:
+        with pytest.raises(UsageProblem):
+            client.upsert([BytesPart(other)])
+        return
+    answer = client.upsert([BytesPart(other), BytesPart(small("2"))])
+    assert stored_by(answer) == {uid_of(first), samples.uid("s", "1", "2")}
+    assert archive.stored()[uid_of(first)][128:] == other[128:]
+
+
+@pytest.mark.orthanc
+@pytest.mark.skipif(shutil.which("storescu") is None, reason="needs DCMTK's storescu (apt-get install dcmtk)")
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])
+def test_what_we_store_is_what_storescu_stores(
+    own_dicom_orthanc: Orthanc, tmp_path: Path, syntax: str
+) -> None:
+    content = samples.instance(
+        study_uid=STUDY,
+        series_uid=SERIES,
+        sop_uid=samples.uid("both ways"),
+        transfer_syntax=syntax,
+        extra={"PatientName": "Demo^Bruno", "PatientID": "DEMO"},
+    )
+    path = tmp_path / "sent.dcm"
+    path.write_bytes(content)
+    ours = dicomweb.Client(dicomweb.Archive(own_dicom_orthanc.url, kind="orthanc"))
+    assert stored_by(store(ours, content)) == {uid_of(content)}
+    by_us = own_dicom_orthanc.file(uid_of(content))
+    assert by_us[128:] == retrieved(ours, uid_of(content))[128:] == content[128:]
+    assert ours.delete(STUDY).outcome is dicomweb.Outcome.DELETED
+    ours.close()
+    propose = "-xi" if syntax == "1.2.840.10008.1.2" else "-xe"
+    command = ["storescu", propose, "127.0.0.1", str(own_dicom_orthanc.dicom_port), str(path)]
+    subprocess.run(command, check=True, timeout=60)
+    by_storescu = own_dicom_orthanc.file(uid_of(content))
+    left, right = (pydicom.dcmread(BytesIO(one)) for one in (by_us, by_storescu))
+    assert left == right
+    assert left.file_meta.TransferSyntaxUID == right.file_meta.TransferSyntaxUID == syntax
 
 
 # A backfill

@@ -155,11 +155,42 @@ def test_an_endless_part_is_never_held_whole() -> None:
         b"--B\r\nX: " + b"h" * 100_000 + b"\r\n\r\nx\r\n--B--\r\n",
         b"--B\r\n" + b"X: y\r\n" * 50_000,
         b"p" * 3_000_000,
+        b"--B\n\npayload\n--B--\n",
+        b"--other\r\n\r\npayload\r\n--other--\r\n",
+        b"--B \r\n\r\npayload\r\n--B-",
     ],
 )
 def test_a_broken_answer_is_a_bad_answer(data: bytes) -> None:
     with pytest.raises(BadAnswer):
         read(data, "B", 1000)
+
+
+@pytest.mark.parametrize(
+    "rest", [b"", b"\r\n", b"\r\n--", b"more\r\n--B--\r\n", b"\r\n--BB--\r\n", b"\n--B--\n"]
+)
+def test_a_part_is_not_at_its_end_before_a_boundary_follows(rest: bytes) -> None:
+    data = b"--B\r\nContent-Length: 7\r\n\r\npayload" + rest
+    part = next(read_parts(cut(data, 5), "B"))
+    kept: list[bytes] = []
+    with pytest.raises(BadAnswer):
+        kept.extend(part.chunks)
+    assert b"".join(kept) == b"payload"
+
+
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=3), st.booleans(), st.integers(0, 400))
+def test_a_cut_answer_never_gives_a_cut_part_as_a_whole_one(
+    payloads: list[bytes], lengths: bool, cut_after: int
+) -> None:
+    lines = [b"Content-Length: %d\r\n" % len(payload) if lengths else b"" for payload in payloads]
+    heads = [b"\r\n--a-boundary\r\n" + line + b"\r\n" for line in lines]
+    body = b"".join(head + payload for head, payload in zip(heads, payloads, strict=True))
+    kept: list[bytes] = []
+    with contextlib.suppress(BadAnswer):
+        kept.extend(
+            b"".join(part.chunks) for part in read_parts([(body + b"\r\n")[:cut_after]], "a-boundary")
+        )
+    assert kept == payloads[: len(kept)]
+    assert len(kept) < len(payloads), "the last has no boundary behind it"
 
 
 @pytest.mark.parametrize(

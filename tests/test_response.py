@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dicomsync.dicomweb.response import Failed, Referenced, StoreResponse, parse
@@ -211,9 +211,57 @@ def test_what_is_no_module_is_none(body: bytes) -> None:
     assert parse(body, "text/html; charset=zlib_codec") is None
 
 
-@given(st.binary(max_size=400), st.text(max_size=40))
-def test_any_bytes_are_read_without_raising(body: bytes, content_type: str) -> None:
-    parse(body, content_type)
+content_types = st.text(max_size=40) | st.sampled_from(
+    ["application/dicom+json", "application/dicom+xml; charset=utf-16", "text/html; charset=zlib_codec"]
+)
+MODULE = json.dumps(
+    {"00081199": sq(ref("1.2.4", **{"00081196": us(1)})), "00081198": sq(fail("1.2.3", 272))}
+).encode()
+
+
+@given(st.binary(max_size=400), content_types)
+@example(b'{"\\u00300081199": {"Value": [{"00081155": {"Value": ["1.2"]}}]}}', "")
+def test_any_bytes_are_read_without_raising_and_reference_nothing_unnamed(
+    body: bytes, content_type: str
+) -> None:
+    answer = parse(body, content_type)
+    if answer is not None and answer.referenced:
+        assert set(uids_in_json(body)) >= {one.sop_instance_uid for one in answer.referenced}
+
+
+def uids_in_json(body: bytes) -> list[str]:
+    """The UIDs an ordinary reader finds in the Referenced SOP Sequence of a JSON body."""
+    return [item["00081155"]["Value"][0] for item in json.loads(body)["00081199"]["Value"]]
+
+
+def edited(body: bytes, edits: list[tuple[int, bytes]]) -> bytes:
+    for at, new in edits:
+        at %= len(body)
+        body = body[:at] + new + body[at + len(new) :]
+    return body
+
+
+@given(
+    st.sampled_from([MODULE, XML.encode(), XML.encode("utf-16"), MODULE.decode().encode("utf-32")]),
+    st.lists(st.tuples(st.integers(0, 2000), st.binary(min_size=1, max_size=3)), max_size=4),
+    content_types,
+)
+def test_a_damaged_answer_never_references_what_failed(
+    body: bytes, edits: list[tuple[int, bytes]], content_type: str
+) -> None:
+    answer = parse(edited(body, edits), content_type)
+    if answer is not None:
+        assert "1.2.3" not in {one.sop_instance_uid for one in answer.referenced} or changed_uid(edits)
+
+
+def changed_uid(edits: list[tuple[int, bytes]]) -> bool:
+    """Whether the damage itself may have made the one UID into the other, or the one tag into the other."""
+    return any(set(new) & set(b"389") for _, new in edits)
+
+
+@given(st.integers(0, 2000), st.sampled_from([MODULE, XML.encode()]), content_types)
+def test_an_answer_that_is_cut_is_none(cut: int, body: bytes, content_type: str) -> None:
+    assert parse(body[: cut % len(body)], content_type) is None
 
 
 tags = st.sampled_from(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_exponential
+from tenacity import RetryError, Retrying, retry_if_result, stop_before_delay, wait_exponential
 
 from ..errors import BadAnswer, Refused, UsageProblem
 from . import orthanc
@@ -34,7 +34,6 @@ _OWN_WAY: Final = (
 _ADVICE: Final = {
     400: "the archive does not understand the request; nothing was deleted.",
     403: "the credential may not delete: its role needs that right.",
-    404: "a search finds it all the same: the archive does not delete it this way.",
     405: _OWN_WAY,
     409: "the archive is busy with it: try again later.",
     501: _OWN_WAY,
@@ -116,7 +115,8 @@ def _operation(session: Session, uids: tuple[str, ...], wait_seconds: float) -> 
     deletion, answer = _delete(session, uids)
     found = answer.json()
     name = found.get("name") if isinstance(found, dict) else None
-    if deletion.outcome is not Outcome.DELETED or name is None:
+    is_instance = len(uids) == len(_NAMES)
+    if deletion.outcome is not Outcome.DELETED or (name is None and is_instance):
         return deletion
     root, _, dataset = session.archive.url.partition("/projects/")
     dataset = dataset.partition("/dicomStores/")[0]
@@ -126,7 +126,7 @@ def _operation(session: Session, uids: tuple[str, ...], wait_seconds: float) -> 
         )
     looking = Retrying(
         retry=retry_if_result(lambda done: not done),
-        stop=stop_after_delay(wait_seconds),
+        stop=stop_before_delay(wait_seconds),
         wait=wait_exponential(multiplier=0.25, max=10),
     )
     try:
@@ -162,5 +162,9 @@ def _absent(session: Session, uids: tuple[str, ...], status: int) -> Deletion:
     if answer.status in (404, 410):
         session.prove()
     elif any(uid(row, tag) == uids[-1] for row in answer.rows()):
-        raise refused(status, answer.headers, _ADVICE)
+        raise Refused(
+            "the archive says that it is not there, and a search finds it all the same",
+            hint=f"nothing was deleted: {_OWN_WAY}",
+            status=status,
+        )
     return Deletion(Outcome.ABSENT, status)

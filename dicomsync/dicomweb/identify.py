@@ -40,11 +40,11 @@ def identify(session: Session, kind: str) -> Identified:
         return Identified(known.name, f"{known.words}, by its address")
     if _is_dicom_server(session):
         return Identified(DICOM_SERVER.name, DICOM_SERVER.words)
-    if _is_dcm4chee(session):
-        return Identified(DCM4CHEE.name, DCM4CHEE.words)
     version = orthanc.version(session)
     if version is not None:
         return Identified(ORTHANC.name, f"{ORTHANC.words} {version}".rstrip())
+    if _is_dcm4chee(session):
+        return Identified(DCM4CHEE.name, DCM4CHEE.words)
     return Identified(GENERIC.name, GENERIC.words)
 
 

@@ -42,6 +42,7 @@ class Kind:
     uid_list_matching: bool = False  # SOPInstanceUID=a,b,c is understood (PS3.18 8.3.4.1)
     page_limit: int = 200  # the largest `limit` it takes for sure
     searches_across: bool = True  # /series, /instances and /studies/{study}/instances too
+    decodes_queries: bool = True  # %5E in a Search's value is understood as ^
     ignores_unknown_names: bool = False  # a filter by a name it does not know is dropped: everything matches
 
     # Delete, and the connection
@@ -51,8 +52,7 @@ class Kind:
     )
 
 
-# Sections are those of the archive notes that the kinds were described from; what is not marked as
-# measured is from the archive's own documents or code, named there.
+# A number is the section of servers.md that has the fact with its sources; some are named here.
 
 DICOM_SERVER: Final = Kind(
     name="dicom-server",
@@ -78,6 +78,7 @@ ORTHANC: Final = Kind(
     returns_sent_bytes=True,  # 3: unless IngestTranscoding is set there (Orthanc Book, "Transcoding")
     single_part_retrieve=False,  # 4: 400, only multipart (WadoRs.cpp)
     uid_list_matching=True,  # with commas: measured on 1.10.1 with DICOMweb plug-in 1.7
+    decodes_queries=False,  # measured on the same: taken as it is, so that only raw characters match
     ignores_unknown_names=True,  # 5; measured on the same
     delete="rest",  # 6: DICOMweb's DELETE is 405 (orthanc-tests, test_allowed_methods)
     keepalive_seconds=0.4,  # 8: idle connections are closed after 0.5 s (older) or 1 s (KeepAliveTimeout)

@@ -19,7 +19,10 @@ _LONGEST_WAIT_SECONDS: Final = 5.0
 
 
 def safe_to_repeat(error: BaseException) -> bool:
-    """Say whether nothing of a request can have reached the archive: no answer, and no body byte taken."""
+    """Say whether a request can be made again: no answer, and no byte of a body was taken.
+
+    A Store has then not begun. What has no body changes nothing, or (Delete) nothing more, by being repeated.
+    """
     return isinstance(error, NoAnswer) and error.sent_bytes == 0 and error.why in ("unreachable", "broken")
 
 

@@ -33,9 +33,8 @@ _IDENTITY: Final[dict[str, tuple[str, ...]]] = {
 _MOST_PAGES: Final = 5000
 _MOST_WARNINGS: Final = 20
 _URL_BYTES: Final = 6000  # what every server and proxy takes in one line
-_SAFE: Final = (
-    "*?,-.:"  # in a value: wildcards, lists, ranges and times stay readable where RFC 3986 lets them
-)
+_SAFE: Final = "*?,-.:"  # may stand as they are in a value (RFC 3986 3.4): wildcards, lists, ranges, times
+_RAW: Final = _SAFE + "^|{}[]`~!$'()/;=@\\"  # all that can be sent at all, to an archive that decodes nothing
 _WORD: Final = r"(?:[A-Za-z][A-Za-z0-9]{0,63}|[0-9A-Fa-f]{8})"
 _NAME: Final = re.compile(rf"{_WORD}(?:\.{_WORD}){{0,7}}", re.ASCII)
 _NOT_ATTRIBUTES: Final = frozenset({"limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching"})
@@ -86,15 +85,15 @@ class Query:
         if any(not value for _, value in self.matching):
             raise UsageProblem("an attribute without a value finds everything; nothing was sent")
 
-    def url(self, session: Session) -> str:
-        """Say it as a URL that ends in ? or &; raises UsageProblem if that would be too long."""
+    def url(self, session: Session, safe: str) -> str:
+        """Say it as a URL that ends in ? or &, all but `safe` encoded; raises UsageProblem if too long."""
         base = session.url(self.level) if self.study is None else session.resource(self.study, self.series)
         if self.study is not None:
             base = f"{base}/{self.level}"
         pairs = [*self.matching, *(("includefield", name) for name in self.include)]
         if self.fuzzy:
             pairs.append(("fuzzymatching", "true"))
-        url = f"{base}?{''.join(f'{name}={quote(value, safe=_SAFE)}&' for name, value in pairs)}"
+        url = f"{base}?{''.join(f'{name}={quote(value, safe=safe)}&' for name, value in pairs)}"
         if len(url) > _URL_BYTES:
             raise UsageProblem("the search is too long for one line; nothing was sent", hint="ask for less.")
         return url
@@ -168,9 +167,12 @@ class SearchResults(Iterator[Dataset]):
             self.warnings.append(
                 f"{kind.words} drops what it does not know from a search: look at the results"
             )
+        url = query.url(session, _SAFE if kind.decodes_queries else _RAW)
+        if "%" in url and not kind.decodes_queries:
+            self.warnings.append(f"{kind.words} may not find blanks and other characters: put ? for each")
         self._left = limit
         self._page_limit = kind.page_limit
-        self._rows = self._walk(session, query.url(session), query.level, offset)
+        self._rows = self._walk(session, url, query.level, offset)
 
     def __next__(self) -> Dataset:
         """Give the next one; may raise NoAnswer, BadAnswer, Refused and SecretProblem."""

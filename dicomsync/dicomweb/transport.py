@@ -127,6 +127,7 @@ _HTTPCORE_ERRORS: Final = (
     httpcore.ProtocolError,
     httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
+    httpcore.ConnectionNotAvailable,  # the pool tries another; should it ever not, nothing was sent
 )
 
 
