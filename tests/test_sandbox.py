@@ -287,7 +287,8 @@ def test_the_version_is_part_of_every_address(archive: Archive) -> None:
     assert post(root, dicom()).status_code == 404
     assert post(root + "/v1", dicom()).status_code == 404
     assert get(archive.url, "/nowhere").status_code == 404
-    assert httpx.put(f"{archive.url}/studies", **PLAIN).status_code == 405
+    assert httpx.patch(f"{archive.url}/studies", **PLAIN).status_code == 405
+    assert httpx.delete(f"{archive.url}/studies", **PLAIN).status_code == 405
 
 
 def test_a_body_of_200_megabytes_takes_constant_memory(archive: Archive) -> None:

@@ -220,7 +220,7 @@ def test_a_search_that_finds_nothing_is_204(filled: Archive, path: str) -> None:
         "limit=0", "limit=201", "limit=-1", "limit=many", "offset=-1", "limit=5&limit=6",
         "NoSuchName=1", "PatientID=", "PatientID=%3Cb%3E", "Rows=2", "SOPInstanceUID=1.2",
         "includefield=NoSuchName",
-        "includefield=all&includefield=PatientID", "StudyDate=-", "fuzzymatching=true",
+        "includefield=all&includefield=PatientID", "StudyDate=-", "fuzzymatching=maybe",
     ],
 )  # fmt: skip
 def test_a_search_that_is_not_understood_is_400(filled: Archive, query: str) -> None:
@@ -277,7 +277,7 @@ def test_a_study_of_ten_thousand_instances_is_paged_quickly(tmp_path: Path) -> N
         header = Header("", {tag: {"Value": [value]} for tag, value in tags.items()})
         header.values["00080018"] = {"Value": [f"1.2.1.{number}"]}
         with shelf._lock:
-            shelf._enter(header, 1)
+            shelf._enter(header, 1, "create")
     shelf._db.commit()
     shelf.close()
     with (

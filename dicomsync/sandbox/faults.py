@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from dicomsync.errors import UsageProblem
 
-SCOPES = ("store", "search", "retrieve", "any")
+SCOPES = ("store", "search", "retrieve", "delete", "any")
 
 
 @dataclass(frozen=True, slots=True)

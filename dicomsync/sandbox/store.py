@@ -18,6 +18,7 @@ VALIDATION_FAILED = 43264
 ALREADY_STORED = 45070
 DOUBTFUL_VALUES = 1
 NOT_AS_SOP_CLASS = 45063
+SEVERAL_VALUES = "Searchable attributes of some instances have several values; only the first is indexed."
 
 Json = dict[str, Any]
 
@@ -62,35 +63,50 @@ class Outcome:
     comments: tuple[str, ...] = ()
 
 
-def transaction(
-    shelf: Shelf, parts: Sequence[Path], study: str | None, base_url: str, conduct: Conduct
-) -> tuple[int, Json]:
-    """Store the parts one after another, as sent; return the status and the response module (PS3.18 I.1).
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a request asks for beside its parts.
 
-    `study` is the one in the URL: instances of another are refused (Failure Reason 43264, which is
-    what the Medical Imaging Server's code answers; its text says 43265).
+    `study` is the one in the URL, if any: instances of another are refused (Failure Reason 43264, which is
+    what the Medical Imaging Server's code answers; its text says 43265). `upsert` replaces what is there.
     """
+
+    base_url: str
+    study: str | None = None
+    upsert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, the Store Instances Response Module (PS3.18 I.1), and a warning for the header, if any."""
+
+    status: int
+    module: Json
+    warning: str = ""
+
+
+def transaction(shelf: Shelf, parts: Sequence[Path], order: Order, conduct: Conduct) -> Answer:
+    """Store the parts one after another, as sent."""
     found = [headers.read(path) for path in parts]
     if any(one.uids[2] in conduct.poison for one in found if one):
         raise Refusal(conduct.poison_status, "The request could not be processed.")
-    outcomes = [_store_one(shelf, one, path, study, conduct) for one, path in zip(found, parts, strict=True)]
-    return status_of(outcomes), _module(outcomes, study, base_url, conduct)
+    outcomes = [_store_one(shelf, one, path, order, conduct) for one, path in zip(found, parts, strict=True)]
+    several = any(one.header and one.header.several for one in outcomes if one.failure is None)
+    return Answer(status_of(outcomes), _module(outcomes, order, conduct), SEVERAL_VALUES if several else "")
 
 
-def _store_one(
-    shelf: Shelf, header: Header | None, path: Path, study: str | None, conduct: Conduct
-) -> Outcome:
+def _store_one(shelf: Shelf, header: Header | None, path: Path, order: Order, conduct: Conduct) -> Outcome:
     if header is None:
         return Outcome(None, VALIDATION_FAILED)
     if header.failures:
         return Outcome(header, VALIDATION_FAILED, comments=tuple(header.failures))
-    if study is not None and header.uids[0] != study:
+    if order.study is not None and header.uids[0] != order.study:
         return Outcome(header, VALIDATION_FAILED, comments=("DICOM100: the study is not the one in the URL",))
     if conduct.reason is not None:
         return Outcome(header, conduct.reason)
     if header.uids[2] in conduct.refused:
         return Outcome(header, VALIDATION_FAILED, comments=("DICOM100: refused on request",))
-    if conduct.keeps and not shelf.keep(header, path) and not conduct.hides_duplicates:
+    if conduct.keeps and not shelf.keep(header, path, replace=order.upsert) and not conduct.hides_duplicates:
         return Outcome(header, ALREADY_STORED)
     return Outcome(header, warning=_warning(header), comments=tuple(header.doubts))
 
@@ -111,14 +127,14 @@ def status_of(outcomes: Sequence[Outcome]) -> int:
     return 202 if failed or any(outcome.warning is not None for outcome in outcomes) else 200
 
 
-def _module(outcomes: Sequence[Outcome], study: str | None, base_url: str, conduct: Conduct) -> Json:
+def _module(outcomes: Sequence[Outcome], order: Order, conduct: Conduct) -> Json:
     """Write the response: sequences in request order, empty ones left out."""
     failed = [_failed_item(one) for one in outcomes if one.failure is not None]
     stored = [one for one in outcomes if one.failure is None]
-    referenced = [_referenced_item(one, base_url, conduct) for one in stored if not conduct.hushes()]
+    referenced = [_referenced_item(one, order.base_url, conduct) for one in stored if not conduct.hushes()]
     module: Json = {}
-    if study is not None and stored:
-        module["00081190"] = {"vr": "UR", "Value": [f"{base_url}/studies/{study}"]}
+    if order.study is not None and stored:
+        module["00081190"] = {"vr": "UR", "Value": [f"{order.base_url}/studies/{order.study}"]}
     if failed:
         module["00081198"] = {"vr": "SQ", "Value": failed}
     if referenced:
