@@ -85,7 +85,7 @@ class Sandbox:
         fault = Misbehaviour(exchange, plan, self.closing)
         try:
             if not await fault.instead():
-                await self._router(scope, exchange.receive, fault.send)
+                await self._router(scope, fault.receive, fault.send)
                 await fault.finish()
         except ClientDisconnect:
             await exchange.drop()

@@ -56,6 +56,15 @@ SELECT watermark, "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", tra
 FROM instances JOIN series ON series.key = instances.series JOIN studies ON studies.key = instances.study
 """
 
+_DELETE_EMPTY_SERIES = """
+DELETE FROM series WHERE study = (SELECT key FROM studies WHERE "StudyInstanceUID" = ?)
+AND NOT EXISTS (SELECT 1 FROM instances WHERE instances.series = series.key)
+"""
+_DELETE_EMPTY_STUDY = """
+DELETE FROM studies WHERE "StudyInstanceUID" = ?
+AND NOT EXISTS (SELECT 1 FROM series WHERE series.study = studies.key)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Shelved:
@@ -119,15 +128,15 @@ class Shelf:
     def remove(self, study: str, series: str | None = None, sop: str | None = None) -> int:
         """Delete a study, a series or an instance, files and all; return how many instances that were."""
         with self._lock:
-            with self._db:
-                gone = self._select(study, series, sop)
-                self._forget(gone)
-            for one in gone:  # before another may be put in its place
-                one.path.unlink(missing_ok=True)
-                with suppress(OSError):  # other instances are in it
-                    one.path.parent.rmdir()
-                    one.path.parent.parent.rmdir()
+            gone = self._select(study, series, sop)
+            self._forget(gone)
         return len(gone)
+
+    def recycle(self, most: int) -> None:
+        """Forget all but so many of the newest instances."""
+        with self._lock:
+            rows = self._db.execute(f"{_FIND} ORDER BY watermark DESC LIMIT -1 OFFSET ?", [most]).fetchall()
+            self._forget([self._shelved(row) for row in rows])
 
     def find(
         self, study: str, series: str | None = None, sop: str | None = None, *, newest: int | None = None
@@ -184,17 +193,19 @@ class Shelf:
         self._note([header.uids], action, now, state="current", before="replaced")
 
     def _forget(self, gone: list[Shelved]) -> None:
-        """Take instances out of the index, and every series and study that nothing is left of."""
-        self._db.executemany("DELETE FROM instances WHERE watermark = ?", [(one.watermark,) for one in gone])
-        empty = "NOT EXISTS (SELECT 1 FROM {0} WHERE {0}.{1} = {2}.key)"
-        for study in {one.study for one in gone}:
-            of_it = 'study = (SELECT key FROM studies WHERE "StudyInstanceUID" = ?)'
-            unused = empty.format("instances", "series", "series")
-            self._db.execute(f"DELETE FROM series WHERE {of_it} AND {unused}", [study])  # noqa: S608 - our own words
-            unused = empty.format("series", "study", "studies")
-            self._db.execute(f'DELETE FROM studies WHERE "StudyInstanceUID" = ? AND {unused}', [study])  # noqa: S608 - as above
-        uids = [(one.study, one.series, one.sop) for one in gone]
-        self._note(uids, "delete", timestamp(datetime.now(UTC)), state="deleted", before="deleted")
+        """Delete instances, and every series and study that nothing is left of; files last."""
+        with self._db:
+            marks = [(one.watermark,) for one in gone]
+            self._db.executemany("DELETE FROM instances WHERE watermark = ?", marks)
+            self._db.executemany(_DELETE_EMPTY_SERIES, [(study,) for study in {one.study for one in gone}])
+            self._db.executemany(_DELETE_EMPTY_STUDY, [(study,) for study in {one.study for one in gone}])
+            uids = [(one.study, one.series, one.sop) for one in gone]
+            self._note(uids, "delete", timestamp(datetime.now(UTC)), state="deleted", before="deleted")
+        for one in gone:  # under the same lock, before another may be put in its place
+            one.path.unlink(missing_ok=True)
+            with suppress(OSError):  # other instances are in it
+                one.path.parent.rmdir()
+                one.path.parent.parent.rmdir()
 
     def _note(
         self, uids: list[tuple[str, str, str]], action: str, moment: str, *, state: str, before: str
