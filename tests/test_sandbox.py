@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pydicom
 import pytest
 
 from dicomsync import sandbox
@@ -162,6 +163,30 @@ def test_a_value_that_its_vr_forbids_is_stored_with_a_warning_and_not_indexed(
     assert "00080020" not in get(archive.url, PATH + "/metadata").json()[0]
 
 
+def test_every_value_is_checked_and_only_what_is_invalid_is_left_out(archive: Archive) -> None:
+    first, second = pydicom.Dataset(), pydicom.Dataset()
+    first.CodeValue, first.ContextUID, second.ContextUID = "T-1", "1.2", "1.2"
+    sent = dicom(ContentDate="20240102", AcquisitionDate="20240102", ConceptCodeSequence=[first, second])
+    answer = post(archive.url, sent.replace(b"20240102", b"tomorrow").replace(b"T-1 ", b"T\x01 1"))
+    [item] = answer.json()["00081199"]["Value"]
+    comments = [one["00000902"]["Value"][0] for one in item["00741048"]["Value"]]
+    labels = [comment.partition(" - ")[0] for comment in comments]
+    assert answer.status_code == 202
+    assert labels == [f"DICOM100: ({tag})" for tag in ("0008,0020", "0008,0022", "0008,0023", "0040,a168")]
+    [found] = get(archive.url, PATH + "/metadata").json()
+    assert not {"00080020", "00080022", "00080023"} & set(found)
+    assert [set(one) for one in found["0040A168"]["Value"]] == [{"00080117"}, {"00080117"}]
+
+
+def test_several_values_where_one_is_searched_for_are_stored_with_a_warning_header(archive: Archive) -> None:
+    answer = post(archive.url, dicom(Modality=["CT", "MR"]))
+    assert answer.status_code == 200
+    assert answer.headers["warning"].startswith("299 ")
+    assert get(archive.url, "/series?Modality=CT").status_code == 200
+    assert get(archive.url, "/series?Modality=MR").status_code == 204
+    assert "warning" not in post(archive.url, dicom("1.2.3.5")).headers
+
+
 def test_implicit_vr_is_stored_with_warning_45063(archive: Archive) -> None:
     answer = post(archive.url, dicom(syntax=IMPLICIT))
     assert answer.status_code == 202
@@ -277,6 +302,46 @@ def test_a_client_that_goes_away_while_sending_leaves_nothing(archive: Archive) 
     assert list(archive.stored()) == ["1.2.3.9"]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "X: " + "x" * 20_000 + "\r\nContent-Type: application/dicom\r\n",
+        "".join(f"X-{number}: y\r\n" for number in range(5000)),
+        "Content-Type application/dicom\r\n",
+        "\0: x\r\n",
+    ],
+    ids=["one huge header", "many headers", "no colon", "no name"],
+)
+def test_hostile_part_headers_are_400_and_leave_nothing(archive: Archive, head: str) -> None:
+    answer = post(archive.url, body=related(dicom(), head=head))
+    assert answer.status_code == 400
+    assert list((archive.directory / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("uid", ["../../../evil", "1.2/3", "..", "1.2.", "1" * 65, "1.2%2F3"])
+@pytest.mark.parametrize("name", ["study", "series", "sop"])
+def test_a_uid_that_leads_elsewhere_is_refused(archive: Archive, name: str, uid: str) -> None:
+    given: dict[str, Any] = {name: uid}
+    answer = post(archive.url, dicom(**given))
+    assert answer.status_code == 409
+    assert archive.stored() == {}
+    assert {one.name for one in archive.directory.iterdir()} <= {
+        "incoming",
+        "index.sqlite",
+        "index.sqlite-wal",
+        "index.sqlite-shm",
+    }
+
+
+def test_a_body_without_a_length_has_the_same_limit(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicomsync.sandbox.app.MOST_BYTES", 1 << 20)
+    assert post(archive.url, body=related(dicom(payload=bytes(1 << 20)))).status_code == 413
+    assert post(archive.url, body=iter([related(dicom(payload=bytes(1 << 20)))])).status_code == 413
+    assert post(archive.url, dicom()).status_code == 200
+
+
 def test_a_malformed_study_in_the_url_is_400(archive: Archive) -> None:
     assert post(archive.url, dicom(), study="not-a-uid").status_code == 400
     assert post(archive.url, dicom(), study="1" * 65).status_code == 400
@@ -287,7 +352,8 @@ def test_the_version_is_part_of_every_address(archive: Archive) -> None:
     assert post(root, dicom()).status_code == 404
     assert post(root + "/v1", dicom()).status_code == 404
     assert get(archive.url, "/nowhere").status_code == 404
-    assert httpx.put(f"{archive.url}/studies", **PLAIN).status_code == 405
+    assert httpx.patch(f"{archive.url}/studies", **PLAIN).status_code == 405
+    assert httpx.delete(f"{archive.url}/studies", **PLAIN).status_code == 405
 
 
 def test_a_body_of_200_megabytes_takes_constant_memory(archive: Archive) -> None:
@@ -305,14 +371,14 @@ def test_a_body_of_200_megabytes_takes_constant_memory(archive: Archive) -> None
     tracemalloc.start()
     try:
         answer = post(archive.url, body=body(), content_length=str(length))
+        with httpx.stream("GET", archive.url + PATH, headers=AS_STORED, **PLAIN) as got:
+            returned = sum(len(chunk) for chunk in got.iter_bytes())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert answer.status_code == 200
-    assert archive.stored()["1.2.3.4"].path.stat().st_size == len(head) + count * len(piece)
+    assert archive.stored()["1.2.3.4"].path.stat().st_size == returned == len(head) + count * len(piece)
     assert peak < 20 << 20
-    with httpx.stream("GET", archive.url + PATH, headers=AS_STORED, **PLAIN) as got:
-        assert sum(len(chunk) for chunk in got.iter_bytes()) == int(got.headers["content-length"])
 
 
 def test_four_uploads_at_once_are_stored_whole(archive: Archive) -> None:

@@ -14,7 +14,8 @@ import pytest
 from dicomsync import sandbox
 from dicomsync.errors import UsageProblem
 from dicomsync.sandbox import Archive
-from dicomsync.sandbox.faults import KINDS, Fault, parse
+from dicomsync.sandbox.faults import Fault, parse
+from dicomsync.sandbox.kinds import KINDS
 from tests.test_sandbox_support import (
     AS_STORED,
     BOUNDARY,
@@ -118,7 +119,7 @@ def test_the_help_tells_every_fault() -> None:
 
 _EXAMPLES = {
     "status": "503", "seconds": "1.5", "bytes": "10", "count": "2", "code": "272", "uid": "1.2", "text": "x",
-    "login": "a:b",
+    "login": "a:b", "mess": "bad-chunk", "garbage": "nan", "rate": "1000",
 }  # fmt: skip
 
 

@@ -220,7 +220,7 @@ def test_a_search_that_finds_nothing_is_204(filled: Archive, path: str) -> None:
         "limit=0", "limit=201", "limit=-1", "limit=many", "offset=-1", "limit=5&limit=6",
         "NoSuchName=1", "PatientID=", "PatientID=%3Cb%3E", "Rows=2", "SOPInstanceUID=1.2",
         "includefield=NoSuchName",
-        "includefield=all&includefield=PatientID", "StudyDate=-", "fuzzymatching=true",
+        "includefield=all&includefield=PatientID", "StudyDate=-", "fuzzymatching=maybe",
     ],
 )  # fmt: skip
 def test_a_search_that_is_not_understood_is_400(filled: Archive, query: str) -> None:
@@ -264,6 +264,103 @@ def test_the_numbers_of_instances_are_told_when_asked_for(filled: Archive) -> No
     assert [row["00201209"]["Value"] for row in series] == [[2], [2]]
 
 
+@pytest.fixture
+def named(archive: Archive) -> Archive:
+    names = {"1.2.1": "Doe^John", "1.2.2": "Müller^Änne Doris", "1.2.3": "O_Doe^Jane"}
+    parts = [
+        dicom(
+            f"{study}.1.1",
+            study=study,
+            series=f"{study}.1",
+            PatientName=name,
+            SpecificCharacterSet="ISO_IR 192",
+        )
+        for study, name in names.items()
+    ]
+    more = dicom("1.2.1.2.1", study="1.2.1", series="1.2.1.2", Modality="MR", StudyDescription="Schädel%")
+    assert post(archive.url, *parts, more).status_code == 200
+    assert post(
+        archive.url, dicom("1.2.1.1.2", study="1.2.1", series="1.2.1.1", PatientName="Doe^John")
+    ).is_success
+    return archive
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("PatientName=doe^john", {"1.2.1"}),
+        ("PatientName=MULLER^anne doris", {"1.2.2"}),
+        ("PatientName=doe", set()),
+        ("PatientName=doe*", set()),
+        ("patientname=doe^john", None),
+        ("StudyDescription=schädel%25", set()),
+        ("PatientID=p-1", {"1.2.1", "1.2.2", "1.2.3"}),
+        ("PatientID=p-1%00", {"1.2.1", "1.2.2", "1.2.3"}),
+        ("fuzzymatching=true&PatientName=joh", {"1.2.1"}),
+        ("fuzzymatching=true&PatientName=do", {"1.2.1", "1.2.2"}),
+        ("PatientName=jo do&fuzzymatching=TRUE", {"1.2.1"}),
+        ("fuzzymatching=true&PatientName=John Doe", {"1.2.1"}),
+        ("fuzzymatching=true&PatientName=ohn", set()),
+        ("fuzzymatching=true&PatientName=mull", {"1.2.2"}),
+        ("fuzzymatching=true&PatientName=o_", {"1.2.3"}),
+        ("fuzzymatching=true&PatientName=%25", set()),
+        ("fuzzymatching=true&PatientID=P", set()),
+        ("ModalitiesInStudy=MR", {"1.2.1"}),
+        ("00080061=ct", {"1.2.1", "1.2.2", "1.2.3"}),
+        ("ModalitiesInStudy=US", set()),
+    ],
+)
+def test_names_and_texts_match_as_documented(named: Archive, query: str, found: set[str] | None) -> None:
+    answer = get(named.url, f"/studies?{query}")
+    if found is None:
+        assert answer.status_code == 400
+    elif found:
+        assert set(values(answer, "0020000D")) == found
+    else:
+        assert answer.status_code == 204
+
+
+def test_the_modalities_of_a_study_are_told_when_asked_for(named: Archive) -> None:
+    [row] = get(named.url, "/studies?StudyInstanceUID=1.2.1&includefield=ModalitiesInStudy").json()
+    assert row["00080061"] == {"vr": "CS", "Value": ["CT", "MR"]}
+    series = get(named.url, "/series?ModalitiesInStudy=MR")
+    assert set(values(series, "0020000E")) == {"1.2.1.1", "1.2.1.2"}
+    assert get(named.url, "/studies/1.2.1/series?ModalitiesInStudy=MR").status_code == 400
+
+
+STUDY_TAGS = {"0020000D", "00080020", "00081190", "00100010", "00100020"}
+SERIES_TAGS = {"0020000E", "00080060"}
+
+
+@pytest.mark.parametrize(
+    ("path", "tags"),
+    [
+        ("/studies", STUDY_TAGS),
+        ("/series", STUDY_TAGS | SERIES_TAGS),
+        ("/instances", STUDY_TAGS | SERIES_TAGS | {"00080018"}),
+    ],
+)
+def test_a_row_has_the_attributes_of_its_level_and_those_above(
+    archive: Archive, path: str, tags: set[str]
+) -> None:
+    post(archive.url, dicom())
+    assert set(get(archive.url, path).json()[0]) == tags
+
+
+def test_includefield_all_has_sequences_too_and_no_unindexed_attribute(archive: Archive) -> None:
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodeMeaning = "T-1", "Head"
+    post(
+        archive.url,
+        dicom(ProcedureCodeSequence=[item], InstitutionName="Here", TimezoneOffsetFromUTC="+0100"),
+    )
+    [row] = get(archive.url, "/studies?includefield=all").json()
+    assert row["00081032"]["Value"][0]["00080100"] == {"vr": "SH", "Value": ["T-1"]}
+    assert row["00080201"]["Value"] == ["+0100"]
+    assert "00080080" not in row
+    assert "00280010" not in row
+
+
 def test_when_instances_differ_about_their_study_the_latest_wins(archive: Archive) -> None:
     post(archive.url, dicom(PatientID="old"), dicom("1.2.3.5", PatientID="new"))
     assert values(get(archive.url, "/studies"), "00100020") == ["new"]
@@ -277,7 +374,7 @@ def test_a_study_of_ten_thousand_instances_is_paged_quickly(tmp_path: Path) -> N
         header = Header("", {tag: {"Value": [value]} for tag, value in tags.items()})
         header.values["00080018"] = {"Value": [f"1.2.1.{number}"]}
         with shelf._lock:
-            shelf._enter(header, 1)
+            shelf._enter(header, 1, "create")
     shelf._db.commit()
     shelf.close()
     with (
@@ -315,7 +412,10 @@ def test_the_change_feed_tells_what_was_stored_and_nothing_of_the_patient(archiv
     assert get(archive.url, "/changefeed?limit=1&offset=1").json() == feed[1:]
     assert get(archive.url, f"/changefeed?startTime={stamp}").json() == feed[1:]
     assert get(archive.url, f"/changefeed?endTime={stamp}").json() == feed[:1]
-    for query in ("limit=0", "limit=201", "offset=x", "startTime=noon"):
+    for query in (
+        "limit=0", "limit=201", "offset=x", "startTime=noon", "limit=" + "9" * 5000, "offset=%D9%A1",
+        "startTime=0001-01-01T00:00:00%2B05:00",
+    ):  # fmt: skip
         assert get(archive.url, f"/changefeed?{query}").status_code == 400
 
 

@@ -43,6 +43,9 @@ def dicom(
         "PatientName": "Doe^Jane",
         "StudyDate": "20240102",
         "Modality": "CT",
+        "Rows": 2,
+        "Columns": 2,
+        "BitsAllocated": 8,
         **attributes,
     }
     with warnings.catch_warnings():
@@ -50,15 +53,15 @@ def dicom(
         for keyword, value in values.items():
             if value is not None:
                 setattr(dataset, keyword, value)
-    dataset.Rows = dataset.Columns = 2
-    dataset.BitsAllocated = 8
     dataset.add_new("PixelData", "OB" if syntax != "1.2.840.10008.1.2" else "OW", payload)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
     dataset.file_meta.MediaStorageSOPClassUID = UID(CT)
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID(sop or "1.2.3.4")
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
     buffer = io.BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
 
 

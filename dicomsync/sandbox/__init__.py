@@ -1,11 +1,11 @@
 """A DICOMweb archive for demonstrations, tests and rehearsals. It is not for patients.
 
 It keeps files in a directory with a SQLite index, answers as the Medical Imaging Server for DICOM
-documents (its v2 conformance statement), and misbehaves on request (`faults.HELP`). It shares no code
+documents (its v2 conformance statement), and misbehaves on request (`kinds.HELP`). It shares no code
 with the client, the engine or the header reader, so that it can judge them.
 """
 
-from dicomsync.sandbox.faults import HELP
+from dicomsync.sandbox.kinds import HELP
 from dicomsync.sandbox.records import NOT_FOR_PATIENTS, Kept, Recorded
 from dicomsync.sandbox.server import Archive, running, serve
 

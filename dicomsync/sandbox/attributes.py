@@ -56,10 +56,21 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         False,
         False,
         """
+        00080005 CS SpecificCharacterSet
         00080030 TM StudyTime
+        00080056 CS InstanceAvailability
+        00080063 SQ AnatomicRegionsInStudyCodeSequence
         00080201 SH TimezoneOffsetFromUTC
-        00101010 AS PatientAge
+        00081032 SQ ProcedureCodeSequence
+        00081060 PN NameOfPhysiciansReadingStudy
+        00081080 LO AdmittingDiagnosesDescription
+        00081110 SQ ReferencedStudySequence
         00100040 CS PatientSex
+        00101010 AS PatientAge
+        00101020 DS PatientSize
+        00101030 DS PatientWeight
+        00102180 SH Occupation
+        001021B0 LT AdditionalPatientHistory
         00200010 SH StudyID
         """,
     ),
@@ -79,12 +90,15 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         False,
         False,
         """
+        00080005 CS SpecificCharacterSet
+        00080201 SH TimezoneOffsetFromUTC
         00200011 IS SeriesNumber
         00200060 CS Laterality
         00080021 DA SeriesDate
         00080031 TM SeriesTime
         0008103E LO SeriesDescription
         00400245 TM PerformedProcedureStepStartTime
+        00400275 SQ RequestAttributesSequence
         """,
     ),
     *_rows(Level.INSTANCE, True, True, "00080018 UI SOPInstanceUID"),
@@ -95,6 +109,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         """
         00080005 CS SpecificCharacterSet
         00080016 UI SOPClassUID
+        00080056 CS InstanceAvailability
+        00080201 SH TimezoneOffsetFromUTC
         00200013 IS InstanceNumber
         00280010 US Rows
         00280011 US Columns
@@ -104,17 +120,21 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     ),
 )
 
-COUNTS = {
-    "NumberOfStudyRelatedInstances": ("00201208", Level.STUDY),
-    "NumberOfSeriesRelatedInstances": ("00201209", Level.SERIES),
+COMPUTED = {
+    "ModalitiesInStudy": ("00080061", "CS", Level.STUDY),
+    "NumberOfStudyRelatedInstances": ("00201208", "IS", Level.STUDY),
+    "NumberOfSeriesRelatedInstances": ("00201209", "IS", Level.SERIES),
 }
-"""Computed, returned only when asked for with `includefield`, at their own level."""
+"""Worked out when asked for with `includefield`, at their own level; the first may be searched for too."""
 
 BY_NAME: dict[str, Attribute] = {
     **{a.keyword: a for a in ATTRIBUTES},
     **{a.tag: a for a in ATTRIBUTES},
 }
-"""By keyword and by tag: both are ways to write an attribute in a query (PS3.18 8.3.4.1)."""
+"""By keyword and by tag: both are ways to write an attribute in a query (PS3.18 8.3.4.1).
+
+An attribute that several levels have is one attribute; nothing searchable is among those.
+"""
 
 
 def searchable(level: Level) -> tuple[Attribute, ...]:

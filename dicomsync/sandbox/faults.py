@@ -12,110 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dicomsync.errors import UsageProblem
-
-SCOPES = ("store", "search", "retrieve", "any")
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One fault as the help lists it: how it is written, what it does, where it may apply."""
-
-    usage: str
-    does: str
-    reads: str = ""  # the shape of its argument; nothing: it takes none
-    scope: str = "store"
-    scopes: tuple[str, ...] = SCOPES
-    optional: bool = False
-
-
-_STORE = ("store",)
-_ANY = ("any",)
-_SHAPES: dict[str, tuple[re.Pattern[str], str]] = {
-    "status": (re.compile(r"[2-5]\d\d"), "a status from 200 to 599"),
-    "seconds": (re.compile(r"\d+(\.\d+)?|\.\d+"), "seconds, such as 0.5"),
-    "bytes": (re.compile(r"\d+"), "a number of bytes"),
-    "count": (re.compile(r"[1-9]\d*"), "a number from 1"),
-    "code": (re.compile(r"\d{1,5}|[0-9A-Fa-f]{4}H"), "a Failure Reason, such as 272 or A700H"),
-    "uid": (re.compile(r"[0-9.]{1,64}"), "a UID"),
-    "text": (re.compile(r".+"), "a value"),
-    "login": (re.compile(r"[^:]+:.*"), "user:password"),
-}
-
-KINDS: dict[str, Kind] = {
-    # no answer at all
-    "down": Kind("down", "close each connection at once, read and answer nothing", scope="any", scopes=_ANY),
-    "reset-after": Kind(
-        "reset-after=BYTES",
-        "reset the connection after so many body bytes; store nothing",
-        "bytes",
-        scopes=_STORE,
-    ),
-    "lost-answer": Kind("lost-answer", "do all that was asked, then close without an answer"),
-    # a late answer
-    "latency": Kind("latency=SECONDS", "wait before each request is looked at", "seconds", scope="any"),
-    "stall": Kind("stall=SECONDS", "do all that was asked, answer late", "seconds"),
-    # a status instead of the work
-    "status": Kind(
-        "status=CODE[;retry-after=SECONDS]", "read the request, do nothing, answer this status", "status"
-    ),
-    "too-large": Kind(
-        "too-large=BYTES",
-        "413 when Content-Length is above, before the body is read; close",
-        "bytes",
-        scopes=_STORE,
-    ),
-    "unauthorized": Kind("unauthorized", "401 before the body is read", scope="any"),
-    "forbidden": Kind("forbidden", "403 before the body is read", scope="any"),
-    "token": Kind("token=VALUE", "401 unless the request bears this token", "text", scope="any"),
-    "basic": Kind("basic=USER:PASSWORD", "401 unless the request has this login", "login", scope="any"),
-    "not-found": Kind("not-found", "404 for everything", scope="any"),
-    # an answer that is not one
-    "empty-200": Kind("empty-200", "read the request, do nothing, answer 200 without a body"),
-    "html-200": Kind("html-200", "read the request, do nothing, answer 200 with a web page"),
-    "early-200": Kind(
-        "early-200", "200 without a body before the request's body is read; close", scopes=_STORE
-    ),
-    "truncated-json": Kind("truncated-json", "do all that was asked, answer half of the JSON"),
-    # untrue answers, and refusals by instance
-    "silent": Kind(
-        "silent=N", "store all, leave every Nth stored instance out of the answer", "count", scopes=_STORE
-    ),
-    "liar": Kind("liar", "name each instance as stored, keep none", scopes=_STORE),
-    "foreign": Kind("foreign", "store nothing, answer 200 naming UIDs that were never sent", scopes=_STORE),
-    "hide-duplicates": Kind(
-        "hide-duplicates",
-        "same UIDs again: keep the old one, answer as if stored (as Orthanc)",
-        scopes=_STORE,
-    ),
-    "reason": Kind(
-        "reason=CODE", "fail each instance with this Failure Reason, store nothing", "code", scopes=_STORE
-    ),
-    "refuse-uid": Kind(
-        "refuse-uid=UID",
-        "fail the instance of this SOP Instance UID with 43264 (A900H)",
-        "uid",
-        scopes=_STORE,
-    ),
-    "refuse-batch": Kind(
-        "refuse-batch[=CODE]",
-        "answer 400 (or CODE) in plain text, store nothing, if a poison-uid is in the request",
-        "status",
-        scopes=_STORE,
-        optional=True,
-    ),
-    "poison-uid": Kind(
-        "poison-uid=UID", "mark the SOP Instance UID that refuse-batch looks for", "uid", scopes=_STORE
-    ),
-}
-
-HELP: tuple[tuple[str, str], ...] = (
-    *((kind.usage, kind.does + f" [{kind.scope}]") for kind in KINDS.values()),
-    ("…@3   …@1-3   …@4-", "only for the 3rd, the 1st to 3rd, the 4th and later requests, from now on"),
-    ("…@every:5", "only for every 5th request"),
-    ("…@search   …@any:2-4", "for searches, or any request, instead of the kind in brackets:"),
-    ("", "store, search, retrieve (metadata too), any (under the base path; `down` counts connections too)"),
-)
-"""What can be asked for, as (how it is written, what it does): the table `--help` shows."""
+from dicomsync.sandbox.kinds import KINDS, SCOPES, SHAPES
 
 _WHEN = re.compile(
     rf"(?:(?P<scope>{'|'.join(SCOPES)})(?::|$))?(?:every:(?P<every>[1-9]\d*)|(?P<first>[1-9]\d*)(?P<to>-)?(?P<last>[1-9]\d*)?)?"
@@ -161,7 +58,7 @@ def parse(spec: str) -> Fault:
     if kind.reads == "status":
         argument, retry_after = _retry_after(spec, argument)
     if kind.reads and (equals or not kind.optional):
-        shape, words = _SHAPES[kind.reads]
+        shape, words = SHAPES[kind.reads]
         if not shape.fullmatch(argument):
             raise UsageProblem(f"{spec!r} needs {words}.", hint=f"write it {kind.usage}.")
     elif equals:
@@ -175,12 +72,12 @@ def parse(spec: str) -> Fault:
 
 
 def _split(spec: str) -> tuple[str, dict[str, str | None]]:
-    """Part a spec at its last @ that a WHEN follows: a password may hold an @ of its own."""
+    """Part a spec at its last @ that a WHEN follows: a password or a URL may hold an @ of its own."""
     written, at, when = spec.rpartition("@")
     match = _WHEN.fullmatch(when) if at and when else None
     if match:
         return written, match.groupdict()
-    if at and spec.partition("=")[0] not in ("token", "basic"):
+    if at and spec.partition("=")[0] not in ("token", "basic", "redirect", "retrieve-url"):
         raise UsageProblem(
             f"{spec!r}: {when!r} does not say which requests.",
             hint=f"write @3, @1-3, @4- or @every:5, after {', '.join(SCOPES)} and a colon if need be.",
@@ -256,9 +153,9 @@ class Faults:
         self.specs = tuple(specs)
         faults = [parse(spec) for spec in self.specs]
         names = {fault.name for fault in faults}
-        if ("refuse-batch" in names) is not ("poison-uid" in names):
+        if bool(names & {"refuse-batch", "mixed-batch"}) is not ("poison-uid" in names):
             raise UsageProblem(
-                "refuse-batch and poison-uid only work together.",
+                "refuse-batch or mixed-batch, and poison-uid, only work together.",
                 hint="give both: --fault refuse-batch --fault poison-uid=1.2.3",
             )
         self._live = [_Live(fault) for fault in faults]

@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from dicomsync.sandbox.attributes import ATTRIBUTES, Attribute
-from dicomsync.sandbox.values import BULK, Invalid, decoded, vr_of
+from dicomsync.sandbox.values import BULK, Invalid, TooLong, decoded, vr_of
 
 UID = re.compile(r"[0-9.]{0,63}[0-9]")
 """What the Medical Imaging Server takes for a UID: leading zeros are no error to it."""
@@ -38,13 +38,15 @@ class Header:
     """One DICOM file as the archive indexes it.
 
     `values` maps tags to DICOM JSON attributes (PS3.18 F.2); `failures` are reasons to refuse the
-    instance, `doubts` values that are not indexed though the instance is stored.
+    instance, `doubts` values that are not given back though the instance is stored; `several` says that
+    an attribute which is searched by one value has more.
     """
 
     transfer_syntax: str
     values: dict[str, Json] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    several: bool = False
 
     def text(self, keyword: str) -> str:
         """Return the first value of an indexed attribute without its padding, "" if there is none."""
@@ -59,6 +61,7 @@ class Header:
 
 
 _TAGS = {attribute.keyword: attribute.tag for attribute in ATTRIBUTES}
+_INDEXED = {attribute.tag: attribute for attribute in ATTRIBUTES}
 
 
 class _Nameless(io.BufferedReader):
@@ -68,47 +71,54 @@ class _Nameless(io.BufferedReader):
 
 
 def read(path: Path) -> Header | None:
-    """Read what is indexed, never the pixels; None if this is not a DICOM file (PS3.10 7.1)."""
-    dataset = _dataset(path, [int(attribute.tag, 16) for attribute in ATTRIBUTES])
+    """Read what is indexed and check the rest, never the pixels; None if this is not DICOM (PS3.10 7.1)."""
+    dataset = _dataset(path)
     if dataset is None:
         return None
     header = Header(str(dataset.file_meta.get("TransferSyntaxUID", "")))
     encodings = _encodings(dataset)
-    for attribute in ATTRIBUTES:
-        element = _element(dataset, attribute.tag)
-        if element is not None:
-            _take(header, attribute, element, encodings)
+    for tag, attribute in _INDEXED.items():
+        found = element(dataset, tag)
+        if found is not None:
+            _take(header, attribute, dataset, found, encodings)
+    for tag, _, problem in _attributes(dataset, encodings):
+        if problem and tag not in _INDEXED:
+            header.doubts.append(f"{_label(tag)} - {problem}")
     _judge(header, present={f"{tag:08X}" for tag in dataset.keys()})  # noqa: SIM118 - without it, elements
     return header
 
 
 def metadata(path: Path) -> Json:
     """Return an instance's metadata as DICOM JSON (PS3.18 F.2), without bulk and invalid values."""
-    dataset = _dataset(path, None)
+    dataset = _dataset(path)
     return {} if dataset is None else _json(dataset, _encodings(dataset))
 
 
-def _dataset(path: Path, tags: list[int] | None) -> Any:
-    """Open a file with pydicom up to its pixels; what pydicom cannot read in any way is not DICOM."""
+def opened(path: Path, **options: Any) -> Any:
+    """Open a file with pydicom's `options`; None for what pydicom cannot read in any way."""
 
-    def opened() -> Any:
+    def read() -> Any:
         with _Nameless(io.FileIO(path)) as file:
-            return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags, defer_size=_LARGE_BYTES)
+            return pydicom.dcmread(file, **options)
 
     try:
         try:
-            return opened()
+            return read()
         except Warning:  # This process makes errors of warnings; a doubtful file is still a file.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return opened()
+                return read()
     except Exception:  # hostile bytes raise whatever they meet first
         return None
 
 
+def _dataset(path: Path) -> Any:
+    return opened(path, stop_before_pixels=True, defer_size=_LARGE_BYTES)
+
+
 def _encodings(dataset: Dataset) -> list[str]:
-    element = _element(dataset, "00080005")
-    names = element.value if element is not None else None
+    found = element(dataset, "00080005")
+    names = found.value if found is not None else None
     text = names.decode("ascii", "replace") if isinstance(names, bytes) else names
     try:
         return list(convert_encodings(text.rstrip(" \0").split("\\") if isinstance(text, str) else text))
@@ -116,20 +126,31 @@ def _encodings(dataset: Dataset) -> list[str]:
         return ["iso8859"]
 
 
-def _element(dataset: Dataset, tag: str) -> RawDataElement | DataElement | None:
+def element(dataset: Dataset, tag: str) -> RawDataElement | DataElement | None:
+    """Return an element as it lies in the file, its value perhaps left on the disk; None if it is missing."""
     if int(tag, 16) not in dataset:
         return None
     return dataset.get_item(BaseTag(int(tag, 16)), keep_deferred=True)
 
 
 def _take(
-    header: Header, attribute: Attribute, element: RawDataElement | DataElement, encodings: list[str]
+    header: Header,
+    attribute: Attribute,
+    dataset: Dataset,
+    raw: RawDataElement | DataElement,
+    encodings: list[str],
 ) -> None:
     try:
-        header.values[attribute.tag] = {"vr": attribute.vr, **decoded(attribute.vr, element, encodings)}
-    except Invalid as problem:
+        if attribute.vr == "SQ":
+            found, problem = _items(dataset, BaseTag(int(attribute.tag, 16)), encodings)
+            header.doubts += [f"{_label(attribute.tag)} - {problem}"] if problem else []
+        else:
+            found = decoded(attribute.vr, raw, encodings)
+        header.values[attribute.tag] = {"vr": attribute.vr, **found}
+        header.several |= attribute.searchable and len(found.get("Value", ())) > 1
+    except Invalid as invalid:
         required = attribute.keyword in (*_REQUIRED_UIDS, "PatientID")
-        (header.failures if required else header.doubts).append(f"{_label(attribute.tag)} - {problem}")
+        (header.failures if required else header.doubts).append(f"{_label(attribute.tag)} - {invalid}")
 
 
 def _judge(header: Header, present: Iterable[str]) -> None:
@@ -151,28 +172,38 @@ def _label(tag: str) -> str:
 
 
 def _json(dataset: Dataset, encodings: list[str]) -> Json:
-    return dict(_attributes(dataset, encodings))
+    found = _attributes(dataset, encodings)
+    return {tag: value for tag, value, _ in found if value is not None}
 
 
-def _attributes(dataset: Dataset, encodings: list[str]) -> Iterator[tuple[str, Json]]:
+def _attributes(dataset: Dataset, encodings: list[str]) -> Iterator[tuple[str, Json | None, str]]:
+    """Go through what metadata can hold: a tag, its value unless it is invalid, and what is wrong, or ""."""
     for tag in sorted(dataset.keys()):
-        element = dataset.get_item(BaseTag(tag), keep_deferred=True)
-        vr = vr_of(element)
+        raw = dataset.get_item(BaseTag(tag), keep_deferred=True)
+        vr = vr_of(raw)
         if vr in BULK or (int(tag) & 0xFFFF) == 0:  # bulk is retrieved, group lengths say nothing
             continue
         try:
             if vr == "SQ":
-                yield f"{tag:08X}", {"vr": vr, **_items(dataset, tag, encodings)}
+                found, problem = _items(dataset, tag, encodings)
             else:
-                yield f"{tag:08X}", {"vr": vr, **decoded(vr, element, encodings)}
-        except Invalid:
+                found, problem = decoded(vr, raw, encodings), ""
+            yield f"{tag:08X}", {"vr": vr, **found}, problem
+        except TooLong:
             continue
+        except Invalid as invalid:
+            yield f"{tag:08X}", None, str(invalid)
 
 
-def _items(dataset: Dataset, tag: BaseTag, encodings: list[str]) -> Json:
+def _items(dataset: Dataset, tag: BaseTag, encodings: list[str]) -> tuple[Json, str]:
+    """Return a sequence without its invalid values, and what is wrong with the first of them, or ""."""
+    problems: list[str] = []
     try:
-        sequence = dataset[tag].value
-        items = [_json(item, encodings) for item in sequence]
+        items = []
+        for item in dataset[tag].value:
+            found = list(_attributes(item, encodings))
+            items.append({name: value for name, value, _ in found if value is not None})
+            problems += [problem for _, _, problem in found if problem]
     except Exception:  # a sequence that cannot be walked is an invalid value like any other
         raise Invalid("the sequence cannot be read") from None
-    return {"Value": items} if items else {}
+    return ({"Value": items} if items else {}), problems[0] if problems else ""

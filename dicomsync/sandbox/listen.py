@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import threading
 
@@ -10,7 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dicomsync.sandbox.app import Sandbox
-from dicomsync.sandbox.exchange import CONNECTION, drop
+from dicomsync.sandbox.exchange import CONNECTION, NUMBERS, drop
 
 KEEP_ALIVE_SECONDS = 130  # Kestrel's, which the Medical Imaging Server runs on
 
@@ -21,7 +22,7 @@ def _protocol_for(app: Sandbox) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
             super().connection_made(transport)
-            self.app_state = {**self.app_state, CONNECTION: transport}
+            self.app_state = {**self.app_state, CONNECTION: transport, NUMBERS: itertools.count(1)}
             if app.turns_away():
                 drop(transport)
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 JSON = "application/dicom+json"
 DICOM = "application/dicom"
 MULTIPART = "multipart/related"
+OCTETS = "application/octet-stream"
+JPEG_2000 = "image/jp2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+_USUAL_SYNTAX = {  # what a media type means without transfer-syntax
+    DICOM: EXPLICIT_VR_LITTLE_ENDIAN,
+    OCTETS: EXPLICIT_VR_LITTLE_ENDIAN,
+    JPEG_2000: "1.2.840.10008.1.2.4.90",
+}
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - RFC 9110's word for a name, no secret
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
@@ -70,30 +77,33 @@ def require_json(header: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The form in which instances are to be sent; `syntax` is * for as they were stored."""
+    """A form in which instances or frames are to be sent; `syntax` is * for as they were stored."""
 
+    name: str
     multipart: bool
     syntax: str
 
     def suits(self, transfer_syntax: str) -> bool:
-        """Say whether an instance stored in this transfer syntax can be sent without transcoding."""
+        """Say whether what is stored in this transfer syntax can be sent without transcoding."""
         return self.syntax in ("*", transfer_syntax)
 
 
-def wanted(header: str | None, *, one_instance: bool) -> list[Wanted]:
-    """Say in which forms instances may be sent, the preferred first; 406 if there is none.
+def wanted(header: str | None, *names: str, single: bool) -> list[Wanted]:
+    """Say in which forms what has one of these media types may be sent, the preferred first; 406 if in none.
 
-    Without transfer-syntax, Explicit VR Little Endian is meant ("Retrieve an Instance" in its statement).
+    `single` allows one part without multipart. Without transfer-syntax, Explicit VR Little Endian is meant
+    (conformance statement, "Retrieve an Instance" and "Retrieve Frames").
     """
     forms = []
     for media in accepted(header):
-        syntax = media.parameters.get("transfer-syntax", EXPLICIT_VR_LITTLE_ENDIAN)
+        multipart = media.name == MULTIPART
+        name = media.parameters.get("type", "").lower() if multipart else media.name
         if media.name == "*/*":
-            forms.append(Wanted(True, "*"))
-        elif media.name == DICOM and one_instance:
-            forms.append(Wanted(False, syntax))
-        elif media.name == MULTIPART and media.parameters.get("type", "").lower() == DICOM:
-            forms.append(Wanted(True, syntax))
+            forms.append(Wanted(names[0], True, "*"))
+        elif name in names and (multipart or single):
+            forms.append(
+                Wanted(name, multipart, media.parameters.get("transfer-syntax", _USUAL_SYNTAX[name]))
+            )
     if not forms:
         raise Refusal(406, "None of the accepted media types can be sent.")
     return forms

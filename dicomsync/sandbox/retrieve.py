@@ -6,57 +6,94 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.responses import Response, StreamingResponse
 
 from dicomsync.sandbox import header as headers
-from dicomsync.sandbox.media import DICOM, JSON, MULTIPART, Refusal, Wanted
+from dicomsync.sandbox.frames import Span, locate
+from dicomsync.sandbox.header import IMPLICIT_VR_LITTLE_ENDIAN
+from dicomsync.sandbox.media import EXPLICIT_VR_LITTLE_ENDIAN, JSON, MULTIPART, Refusal, Wanted
 from dicomsync.sandbox.shelf import Shelved
 
 CHUNK_BYTES = 1 << 20
+_LITTLE_ENDIAN = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN)  # pixels are the same in both
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one part of an answer holds: stretches of one file."""
+
+    media_type: str
+    path: Path
+    spans: Sequence[Span]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(span.length for span in self.spans)
 
 
 def instances(found: Sequence[Shelved], forms: Sequence[Wanted]) -> Response:
     """Send instances in the first form that fits all of them; 406 where they would have to be transcoded."""
     for form in forms:
         if all(form.suits(one.transfer_syntax) for one in found):
-            return _multipart(found) if form.multipart else _single(found[0])
+            whole = [(one, (Span(0, one.size_bytes),)) for one in found]
+            return _sent([_part(form, one.path, one.transfer_syntax, spans) for one, spans in whole], form)
     raise Refusal(406, "The instances are stored in another transfer syntax.")
 
 
-def _single(one: Shelved) -> Response:
-    lengths = {"content-length": str(one.size_bytes)}
-    return StreamingResponse(_chunks(one.path), 200, lengths, media_type=_type_of(one))
+def frames(one: Shelved, numbers: Sequence[int], forms: Sequence[Wanted]) -> Response:
+    """Send frames as they are stored, in the first form that fits; 406 where they would be transcoded."""
+    located = locate(one.path, one.transfer_syntax, numbers)
+    for form in forms:
+        for syntax in _LITTLE_ENDIAN if one.transfer_syntax in _LITTLE_ENDIAN else (one.transfer_syntax,):
+            if form.suits(syntax):
+                label = one.transfer_syntax if form.syntax == "*" else syntax
+                return _sent([_part(form, one.path, label, frame) for frame in located], form)
+    raise Refusal(406, "The frames are stored in another transfer syntax.")
 
 
-def _multipart(found: Sequence[Shelved]) -> Response:
+def _part(form: Wanted, path: Path, syntax: str, spans: Sequence[Span]) -> _Part:
+    return _Part(f"{form.name}; transfer-syntax={syntax}" if syntax else form.name, path, spans)
+
+
+def _sent(parts: Sequence[_Part], form: Wanted) -> Response:
+    return _multipart(parts) if form.multipart else _single(parts[0])
+
+
+def _single(part: _Part) -> Response:
+    lengths = {"content-length": str(part.size_bytes)}
+    return StreamingResponse(_chunks(part), 200, lengths, media_type=part.media_type)
+
+
+def _multipart(parts: Sequence[_Part]) -> Response:
     boundary = str(uuid.uuid4())
-    heads = [f"--{boundary}\r\nContent-Type: {_type_of(one)}\r\n\r\n".encode() for one in found]
+    heads = [f"--{boundary}\r\nContent-Type: {part.media_type}\r\n\r\n".encode() for part in parts]
     tail = f"--{boundary}--\r\n".encode()
 
     async def body() -> AsyncIterator[bytes]:
-        for head, one in zip(heads, found, strict=True):
+        for head, part in zip(heads, parts, strict=True):
             yield head
-            async for chunk in _chunks(one.path):
+            async for chunk in _chunks(part):
                 yield chunk
             yield b"\r\n"
         yield tail
 
-    length = sum(len(head) + one.size_bytes + 2 for head, one in zip(heads, found, strict=True)) + len(tail)
+    length = sum(len(head) + part.size_bytes + 2 for head, part in zip(heads, parts, strict=True)) + len(tail)
     headers_ = {"content-length": str(length), "content-type": f'{MULTIPART}; boundary="{boundary}"'}
     return StreamingResponse(body(), 200, headers_)
 
 
-def _type_of(one: Shelved) -> str:
-    return f"{DICOM}; transfer-syntax={one.transfer_syntax}" if one.transfer_syntax else DICOM
-
-
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    file = await asyncio.to_thread(path.open, "rb")
+async def _chunks(part: _Part) -> AsyncIterator[bytes]:
+    file = await asyncio.to_thread(part.path.open, "rb")
     try:
-        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-            yield chunk
+        for span in part.spans:
+            file.seek(span.start)
+            left = span.length
+            while left and (chunk := await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))):
+                left -= len(chunk)
+                yield chunk
     finally:
         file.close()
 

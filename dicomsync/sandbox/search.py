@@ -10,7 +10,7 @@ from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 
-from dicomsync.sandbox.attributes import ATTRIBUTES, BY_NAME, COUNTS, Attribute, Level, searchable
+from dicomsync.sandbox.attributes import ATTRIBUTES, BY_NAME, COMPUTED, Attribute, Level, searchable
 from dicomsync.sandbox.media import Refusal
 from dicomsync.sandbox.shelf import Shelf
 
@@ -24,10 +24,18 @@ _FROM = {
 _TABLES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
 _ORDER = {Level.STUDY: "studies.key", Level.SERIES: "series.key", Level.INSTANCE: "instances.watermark"}
 _UIDS = [searchable(level)[0] for level in Level]
-_COUNTED = {  # only asked for at its own level, for at most a page of rows
+_COMPUTING = {  # only asked for at its own level, for at most a page of rows
+    "ModalitiesInStudy": '(SELECT group_concat(DISTINCT "Modality") FROM series WHERE study = studies.key)',
     "NumberOfStudyRelatedInstances": "(SELECT count(*) FROM instances WHERE study = studies.key)",
     "NumberOfSeriesRelatedInstances": "(SELECT count(*) FROM instances WHERE series = series.key)",
 }
+_UP_TO = {  # what there was when a watermark was the newest
+    Level.STUDY: "EXISTS (SELECT 1 FROM instances WHERE study = studies.key AND watermark <= ?)",
+    Level.SERIES: "EXISTS (SELECT 1 FROM instances WHERE instances.series = series.key AND watermark <= ?)",
+    Level.INSTANCE: "instances.watermark <= ?",
+}
+_HAS_MODALITY = """EXISTS (SELECT 1 FROM series AS any_series
+    WHERE any_series.study = studies.key AND caseless(any_series."Modality") = caseless(?))"""
 _DATE_RANGE = re.compile(r"(\d{8})?-(\d{8})?")
 
 Json = dict[str, Any]
@@ -41,9 +49,10 @@ class Query:
     limit: int = 100
     offset: int = 0
     wheres: list[str] = field(default_factory=list)
-    values: list[str] = field(default_factory=list)
-    named: set[str] = field(default_factory=set)  # tags and count keywords asked for
+    values: list[str | int] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)  # tags asked for
     included: list[str] = field(default_factory=list)
+    fuzzy: bool = False
 
     @property
     def everything(self) -> bool:
@@ -51,20 +60,48 @@ class Query:
         return "all" in self.included
 
     def match(self, attribute: Attribute, value: str) -> None:
-        """Ask for rows with this value; dates may be ranges, ends included (PS3.18 8.3.4.1)."""
+        """Ask for rows with this value, as the conformance statement matches ("Search Matching")."""
         column = f'{_TABLES[attribute.level]}."{attribute.keyword}"'
         self.named.add(attribute.tag)
-        span = _DATE_RANGE.fullmatch(value) if attribute.vr == "DA" else None
-        if span is None:
-            self.wheres.append(f"{column} = ?")
-            self.values.append(value)
-            return
-        if not any(span.groups()):
+        if attribute.vr == "DA" and _DATE_RANGE.fullmatch(value):
+            self._match_dates(column, value)
+        elif attribute.vr == "PN" and self.fuzzy:
+            words = f"accentless(' ' || replace({column}, '^', ' '))"
+            for word in re.split(r"[\s^]+", value.strip(" ^")):
+                self._ask(f"{words} LIKE accentless(?) ESCAPE '!'", _beginning(word))
+        elif attribute.vr == "UI":
+            self._ask(f"{column} = ?", value.rstrip("\0 "))
+        else:
+            fold = "accentless" if attribute.vr == "PN" else "caseless"
+            self._ask(f"{fold}({column}) = {fold}(?)", value.strip("\0 "))
+
+    def match_modality(self, value: str) -> None:
+        """Ask for what belongs to a study with a series of this modality."""
+        self.named.add(COMPUTED["ModalitiesInStudy"][0])
+        self._ask(_HAS_MODALITY, value)
+
+    def up_to(self, watermark: int) -> None:
+        """Ask for what there was when this watermark was the newest."""
+        self._ask(_UP_TO[self.level], watermark)
+
+    def _match_dates(self, column: str, value: str) -> None:
+        """Ask for dates in a range, ends included (PS3.18 8.3.4.1)."""
+        first, last = value.split("-")
+        if not (first or last):
             raise Refusal(400, "A range needs at least one end.")
-        for sign, end in zip((">=", "<="), span.groups(), strict=True):
+        for sign, end in ((">=", first), ("<=", last)):
             if end:
-                self.wheres.append(f"{column} {sign} ?")
-                self.values.append(end)
+                self._ask(f"{column} {sign} ?", end)
+
+    def _ask(self, condition: str, value: str | int) -> None:
+        self.wheres.append(condition)
+        self.values.append(value)
+
+
+def _beginning(word: str) -> str:
+    """Return the LIKE pattern of a text with blanks in which some word begins like this."""
+    plain = re.sub("[!%_]", r"!\g<0>", word)
+    return f"% {plain}%"
 
 
 def parse(level: Level, uids: dict[str, str], parameters: Iterable[tuple[str, str]]) -> Query:
@@ -77,6 +114,7 @@ def parse(level: Level, uids: dict[str, str], parameters: Iterable[tuple[str, st
     for keyword, uid in uids.items():
         query.match(BY_NAME[keyword], uid)
     seen: set[str] = set()
+    parameters = sorted(parameters, key=lambda one: one[0] != "fuzzymatching")  # it changes what others mean
     for name, value in parameters:
         if name in seen and name != "includefield":
             raise Refusal(400, f"{name} is given twice.")
@@ -93,10 +131,15 @@ def _apply(query: Query, name: str, value: str, uids: dict[str, str]) -> None:
     elif name == "offset":
         query.offset = _number(name, value, 0, 2**31 - 1)
     elif name == "fuzzymatching":
-        if value.lower() != "false":
-            raise Refusal(400, "The sandbox has no fuzzy matching.")
+        if value.lower() not in ("true", "false"):
+            raise Refusal(400, "fuzzymatching is true or false.")
+        query.fuzzy = value.lower() == "true"
     elif name == "includefield":
         _include(query, value)
+    elif name.upper() == COMPUTED["ModalitiesInStudy"][0] or name == "ModalitiesInStudy":
+        if uids:
+            raise Refusal(400, "Within a study ModalitiesInStudy cannot be searched for.")
+        query.match_modality(value)
     else:
         attribute = BY_NAME.get(name) or BY_NAME.get(name.upper())
         if (
@@ -127,13 +170,12 @@ def _include(query: Query, value: str) -> None:
     for name in query.included:
         if attribute := BY_NAME.get(name) or BY_NAME.get(name.upper()):
             query.named.add(attribute.tag)
-        elif count := _COUNT_TAGS.get(name, name if name in COUNTS else ""):
-            query.named.add(count)
-        elif not (name == "all" or re.fullmatch(r"[0-9A-Fa-f]{8}", name) or tag_for_keyword(name)):
+        elif name in COMPUTED:
+            query.named.add(COMPUTED[name][0])
+        elif re.fullmatch(r"[0-9A-Fa-f]{8}", name):
+            query.named.add(name.upper())
+        elif name != "all" and tag_for_keyword(name) is None:
             raise Refusal(400, "includefield names an unknown attribute.")
-
-
-_COUNT_TAGS = {tag: keyword for keyword, (tag, _) in COUNTS.items()}
 
 
 def run(shelf: Shelf, query: Query, base_url: str) -> list[Json]:
@@ -141,29 +183,33 @@ def run(shelf: Shelf, query: Query, base_url: str) -> list[Json]:
     levels = [level for level in Level if level <= query.level]
     columns = [f'{_TABLES[level]}."{_UIDS[level].keyword}"' for level in levels]
     columns += [f"{_TABLES[level]}.attributes" for level in levels]
-    counts = [name for name, (_, level) in COUNTS.items() if level == query.level and name in query.named]
-    columns += [_COUNTED[name] for name in counts]
+    computed = [
+        name for name, (tag, _, level) in COMPUTED.items() if level == query.level and tag in query.named
+    ]
+    columns += [_COMPUTING[name] for name in computed]
     where = f" WHERE {' AND '.join(query.wheres)}" if query.wheres else ""
     # Every name in this text is a constant of this package; what a client sent is bound.
     sql = (
         f"SELECT {', '.join(columns)} FROM {_FROM[query.level]}{where}"  # noqa: S608 - our own words
         f" ORDER BY {_ORDER[query.level]} DESC LIMIT {query.limit} OFFSET {query.offset}"
     )
-    return [_dataset(row, query, levels, counts, base_url) for row in shelf.rows(sql, query.values)]
+    return [_dataset(row, query, levels, computed, base_url) for row in shelf.rows(sql, query.values)]
 
 
 def _dataset(
-    row: tuple[Any, ...], query: Query, levels: list[Level], counts: list[str], base_url: str
+    row: tuple[Any, ...], query: Query, levels: list[Level], computed: list[str], base_url: str
 ) -> Json:
     depth = len(levels)
-    uids, attributes, numbers = row[:depth], row[depth : 2 * depth], row[2 * depth :]
+    uids, attributes, worked_out = row[:depth], row[depth : 2 * depth], row[2 * depth :]
     known = {tag: value for text in attributes for tag, value in json.loads(text).items()}
     tags = {a.tag for a in ATTRIBUTES if a.level <= query.level and _returned(a, query)}
     dataset: Json = {tag: value for tag, value in known.items() if tag in tags}
     for level, uid in zip(levels, uids, strict=True):
         dataset[_UIDS[level].tag] = {"vr": "UI", "Value": [uid]}
-    for name, number in zip(counts, numbers, strict=True):
-        dataset[COUNTS[name][0]] = {"vr": "IS", "Value": [number]}
+    for name, value in zip(computed, worked_out, strict=True):
+        tag, vr, _ = COMPUTED[name]
+        found = sorted(filter(None, value.split(","))) if vr == "CS" else [value]
+        dataset[tag] = {"vr": vr, **({"Value": found} if found else {})}
     url = "".join(f"/{_TABLES[level]}/{uid}" for level, uid in zip(levels, uids, strict=True))
     dataset["00081190"] = {"vr": "UR", "Value": [base_url + url]}
     return dict(sorted(dataset.items()))

@@ -1,7 +1,7 @@
 """The shelf: the files in a directory, and the SQLite index that knows them.
 
-A file is moved into place first and its row committed after: a crash between the two leaves a file
-that the index does not know, which the next store of that instance replaces.
+A file is moved into place first and its row committed after; on a delete the row goes first. A crash
+between the two leaves a file that the index does not know, which the next store of that instance replaces.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import json
 import os
 import sqlite3
 import threading
+import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +37,8 @@ CREATE TABLE IF NOT EXISTS series (
 CREATE TABLE IF NOT EXISTS instances (
     watermark INTEGER PRIMARY KEY AUTOINCREMENT, study INTEGER NOT NULL REFERENCES studies (key),
     series INTEGER NOT NULL REFERENCES series (key), {_columns(Level.INSTANCE)},
-    transfer_syntax TEXT NOT NULL, size_bytes INTEGER NOT NULL, attributes TEXT NOT NULL,
+    transfer_syntax TEXT NOT NULL, size_bytes INTEGER NOT NULL, stored_at TEXT NOT NULL,
+    attributes TEXT NOT NULL,
     UNIQUE (series, "SOPInstanceUID"));
 CREATE TABLE IF NOT EXISTS changes (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, study TEXT NOT NULL, series TEXT NOT NULL, sop TEXT NOT NULL,
@@ -45,11 +48,21 @@ CREATE INDEX IF NOT EXISTS series_by_uid ON series ("SeriesInstanceUID");
 CREATE INDEX IF NOT EXISTS instances_of_study ON instances (study, watermark);
 CREATE INDEX IF NOT EXISTS instances_of_series ON instances (series, watermark);
 CREATE INDEX IF NOT EXISTS instances_by_uid ON instances ("SOPInstanceUID");
+CREATE INDEX IF NOT EXISTS changes_by_uid ON changes (sop);
 """
 
 _FIND = """
 SELECT watermark, "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", transfer_syntax, size_bytes
 FROM instances JOIN series ON series.key = instances.series JOIN studies ON studies.key = instances.study
+"""
+
+_DELETE_EMPTY_SERIES = """
+DELETE FROM series WHERE study = (SELECT key FROM studies WHERE "StudyInstanceUID" = ?)
+AND NOT EXISTS (SELECT 1 FROM instances WHERE instances.series = series.key)
+"""
+_DELETE_EMPTY_STUDY = """
+DELETE FROM studies WHERE "StudyInstanceUID" = ?
+AND NOT EXISTS (SELECT 1 FROM series WHERE series.study = studies.key)
 """
 
 
@@ -80,39 +93,68 @@ class Shelf:
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.executescript(_SCHEMA)
+        for name, meaning in FOLDS.items():
+            self._db.create_function(name, 1, meaning, deterministic=True)
 
     def close(self) -> None:
         """Close the index."""
         with self._lock:
             self._db.close()
 
-    def keep(self, header: Header, source: Path) -> bool:
+    def keep(self, header: Header, source: Path, *, replace: bool = False) -> bool:
         """Take a file in under its three UIDs; False, and nothing changed, if they are taken already.
 
-        Bytes are not compared (conformance statement, Failure Reason 45070).
+        Bytes are not compared (conformance statement, Failure Reason 45070). With `replace` the new file
+        takes the place of the old one, under a new watermark.
         """
         if self._durable:
             _flush(source)
         size_bytes = source.stat().st_size
         with self._lock, self._db:
-            if self._row(header.uids) is not None:
+            old = self._select(*header.uids)
+            if old and not replace:
                 return False
             target = self._place(*header.uids)
             target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
             if self._durable:
                 _flush(target.parent)
-            self._enter(header, size_bytes)
+            self._db.executemany(
+                "DELETE FROM instances WHERE watermark = ?", [(one.watermark,) for one in old]
+            )
+            self._enter(header, size_bytes, "update" if old else "create")
         return True
 
-    def find(self, study: str, series: str | None = None, sop: str | None = None) -> list[Shelved]:
-        """Return the instances of a study, a series, or the one instance, oldest first."""
-        clause, values = ' WHERE "StudyInstanceUID" = ?', [study]
-        if series is not None:
-            clause, values = clause + ' AND "SeriesInstanceUID" = ?', [*values, series]
-        if sop is not None:
-            clause, values = clause + ' AND "SOPInstanceUID" = ?', [*values, sop]
-        return [self._shelved(row) for row in self.rows(f"{_FIND}{clause} ORDER BY watermark", values)]
+    def remove(self, study: str, series: str | None = None, sop: str | None = None) -> int:
+        """Delete a study, a series or an instance, files and all; return how many instances that were."""
+        with self._lock:
+            gone = self._select(study, series, sop)
+            self._forget(gone)
+        return len(gone)
+
+    def recycle(self, most: int) -> None:
+        """Forget all but so many of the newest instances."""
+        with self._lock:
+            rows = self._db.execute(f"{_FIND} ORDER BY watermark DESC LIMIT -1 OFFSET ?", [most]).fetchall()
+            self._forget([self._shelved(row) for row in rows])
+
+    def find(
+        self, study: str, series: str | None = None, sop: str | None = None, *, newest: int | None = None
+    ) -> list[Shelved]:
+        """Return the instances of a study, a series, or the one instance, oldest first.
+
+        `newest` leaves out what has a higher watermark.
+        """
+        with self._lock:
+            found = self._select(study, series, sop)
+        return [one for one in found if newest is None or one.watermark <= newest]
+
+    def newest_at(self, moment: datetime) -> int:
+        """Return the highest watermark there was at a moment, 0 if there was none."""
+        [(newest,)] = self.rows(
+            "SELECT max(watermark) FROM instances WHERE stored_at <= ?", [timestamp(moment)]
+        )
+        return newest or 0
 
     def all(self) -> list[Shelved]:
         """Return every instance, oldest first."""
@@ -123,10 +165,12 @@ class Shelf:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
 
-    def _row(self, uids: tuple[str, str, str]) -> tuple[Any, ...] | None:
-        sql = f'{_FIND} WHERE "StudyInstanceUID" = ? AND "SeriesInstanceUID" = ? AND "SOPInstanceUID" = ?'
-        row: tuple[Any, ...] | None = self._db.execute(sql, uids).fetchone()
-        return row
+    def _select(self, study: str, series: str | None, sop: str | None) -> list[Shelved]:
+        levels = (("StudyInstanceUID", study), ("SeriesInstanceUID", series), ("SOPInstanceUID", sop))
+        given = {keyword: uid for keyword, uid in levels if uid is not None}
+        where = " AND ".join(f'"{keyword}" = ?' for keyword in given)
+        sql = f"{_FIND} WHERE {where} ORDER BY watermark"
+        return [self._shelved(row) for row in self._db.execute(sql, list(given.values()))]
 
     def _shelved(self, row: tuple[Any, ...]) -> Shelved:
         watermark, study, series, sop, syntax, size_bytes = row
@@ -136,25 +180,42 @@ class Shelf:
         # UIDs end in a digit and hold digits and dots only, so none can lead out of the directory.
         return self.directory / "files" / study / series / f"{sop}.dcm"
 
-    def _enter(self, header: Header, size_bytes: int) -> None:
+    def _enter(self, header: Header, size_bytes: int, action: str) -> None:
         study = self._upsert("studies", Level.STUDY, header, {})
         series = self._upsert("series", Level.SERIES, header, {"study": study})
+        now = timestamp(datetime.now(UTC))
+        syntax, attributes = header.transfer_syntax, _json(header, Level.INSTANCE)
         self._db.execute(
-            'INSERT INTO instances (study, series, "SOPInstanceUID", transfer_syntax, size_bytes, attributes)'
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                study,
-                series,
-                header.uids[2],
-                header.transfer_syntax,
-                size_bytes,
-                _json(header, Level.INSTANCE),
-            ),
+            'INSERT INTO instances (study, series, "SOPInstanceUID", transfer_syntax, size_bytes, stored_at,'
+            " attributes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (study, series, header.uids[2], syntax, size_bytes, now, attributes),
         )
-        self._db.execute(
-            "INSERT INTO changes (study, series, sop, action, happened_at, state)"
-            " VALUES (?, ?, ?, 'create', ?, 'current')",
-            (*header.uids, timestamp(datetime.now(UTC))),
+        self._note([header.uids], action, now, state="current", before="replaced")
+
+    def _forget(self, gone: list[Shelved]) -> None:
+        """Delete instances, and every series and study that nothing is left of; files last."""
+        with self._db:
+            marks = [(one.watermark,) for one in gone]
+            self._db.executemany("DELETE FROM instances WHERE watermark = ?", marks)
+            self._db.executemany(_DELETE_EMPTY_SERIES, [(study,) for study in {one.study for one in gone}])
+            self._db.executemany(_DELETE_EMPTY_STUDY, [(study,) for study in {one.study for one in gone}])
+            uids = [(one.study, one.series, one.sop) for one in gone]
+            self._note(uids, "delete", timestamp(datetime.now(UTC)), state="deleted", before="deleted")
+        for one in gone:  # under the same lock, before another may be put in its place
+            one.path.unlink(missing_ok=True)
+            with suppress(OSError):  # other instances are in it
+                one.path.parent.rmdir()
+                one.path.parent.parent.rmdir()
+
+    def _note(
+        self, uids: list[tuple[str, str, str]], action: str, moment: str, *, state: str, before: str
+    ) -> None:
+        """Write down changes, and what that makes of the earlier ones of the same instances."""
+        earlier = "UPDATE changes SET state = ? WHERE study = ? AND series = ? AND sop = ?"
+        self._db.executemany(earlier, [(before, *three) for three in uids])
+        self._db.executemany(
+            "INSERT INTO changes (study, series, sop, action, happened_at, state) VALUES (?, ?, ?, ?, ?, ?)",
+            [(*three, action, moment, state) for three in uids],
         )
 
     def _upsert(self, table: str, level: Level, header: Header, parent: dict[str, int]) -> int:
@@ -191,26 +252,14 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-_CHANGES = "SELECT sequence, study, series, sop, action, happened_at, state FROM changes"
-_CHANGE_NAMES = (
-    "sequence", "studyInstanceUid", "seriesInstanceUid", "sopInstanceUid", "action", "timestamp", "state"
-)  # fmt: skip
+def _caseless(text: str) -> str:
+    return text.casefold()
 
 
-def changes(shelf: Shelf, offset: int, limit: int, since: str, until: str) -> list[dict[str, Any]]:
-    """Return change feed entries from `since` to before `until`, oldest first.
-
-    Source: the Medical Imaging Server's change feed document. No patient data: metadata is left out.
-    """
-    sql = f"{_CHANGES} WHERE happened_at >= ? AND happened_at < ? ORDER BY sequence LIMIT ? OFFSET ?"
-    return [_change(row) for row in shelf.rows(sql, [since, until, limit, offset])]
+def _accentless(text: str) -> str:
+    bare = (one for one in unicodedata.normalize("NFD", text) if not unicodedata.combining(one))
+    return "".join(bare).casefold()
 
 
-def latest_change(shelf: Shelf) -> dict[str, Any] | None:
-    """Return the newest change feed entry, None if nothing has ever changed."""
-    rows = shelf.rows(f"{_CHANGES} ORDER BY sequence DESC LIMIT 1", [])
-    return _change(rows[0]) if rows else None
-
-
-def _change(row: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(_CHANGE_NAMES, row, strict=True))
+FOLDS = {"caseless": _caseless, "accentless": _accentless}
+"""What SQL can be told to do to both sides of a comparison (conformance statement, "Additional Notes")."""

@@ -15,6 +15,8 @@ from python_multipart.multipart import MultipartParser
 
 from dicomsync.sandbox.media import DICOM, Refusal
 
+MOST_HEADER_BYTES = 16_384  # for one part, as ASP.NET Core's reader has it
+
 _silent = logging.getLogger(f"{__name__}.parser")
 _silent.disabled = True  # it quotes what it was sent
 
@@ -72,6 +74,7 @@ class ManyParts:
         self._file: IO[bytes] | None = None
         self._name = bytearray()
         self._value = bytearray()
+        self._header_bytes = 0
         callbacks: dict[str, Callable[..., None]] = {
             "on_part_begin": self._begin,
             "on_header_field": self._header_field,
@@ -107,12 +110,20 @@ class ManyParts:
 
     def _begin(self) -> None:
         self._parts.append(Part(self._folder / str(len(self._parts))))
+        self._header_bytes = 0
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
+        self._count_header(end - start)
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
+        self._count_header(end - start)
+
+    def _count_header(self, length: int) -> None:
+        self._header_bytes += length
+        if self._header_bytes > MOST_HEADER_BYTES:
+            raise Refusal(400, "The headers of a part are too long.")
 
     def _header_end(self) -> None:
         if self._name.strip().lower() == b"content-type":

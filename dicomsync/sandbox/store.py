@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomsync.sandbox import header as headers
+from dicomsync.sandbox.alter import ALTERATIONS, alter
 from dicomsync.sandbox.faults import Plan
 from dicomsync.sandbox.header import Header
 from dicomsync.sandbox.media import Refusal
@@ -18,36 +19,55 @@ VALIDATION_FAILED = 43264
 ALREADY_STORED = 45070
 DOUBTFUL_VALUES = 1
 NOT_AS_SOP_CLASS = 45063
+COERCED = 45056
+RAW_DATA = "1.2.840.10008.5.1.4.1.1.66"
+SEVERAL_VALUES = "Searchable attributes of some instances have several values; only the first is indexed."
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """How one request is treated: honestly, unless a fault says otherwise (`faults.KINDS`)."""
+    """How one request is treated: honestly, unless a fault says otherwise (`kinds.KINDS`)."""
 
     reason: int | None = None
     refused: frozenset[str] = frozenset()
     poison: frozenset[str] = frozenset()
     poison_status: int = 400
+    stores_beside_poison: bool = False
     keeps: bool = True
     hides_duplicates: bool = False
+    kills_duplicates: bool = False
     foreign: bool = False
+    wrong_class: bool = False
+    tattles: bool = False
+    retrieve_url: str = ""
+    recycles: int | None = None
+    altered: tuple[str, ...] = ()
     hushes: Callable[[], bool] = field(default=lambda: False)
 
     @classmethod
     def of(cls, plan: Plan) -> Conduct:
         """Read from a request's faults what concerns the transaction."""
-        reason, batch = plan.get("reason"), plan.get("refuse-batch")
+        reason, refuses, mixes = plan.get("reason"), plan.get("refuse-batch"), plan.get("mixed-batch")
+        url, recycles = plan.get("retrieve-url"), plan.get("recycle")
+        batch = refuses or mixes
         foreign = plan.get("foreign") is not None
         return cls(
             reason=reason.number if reason else None,
             refused=plan.arguments("refuse-uid"),
             poison=plan.arguments("poison-uid") if batch else frozenset(),
             poison_status=int(batch.argument) if batch and batch.argument else 400,
+            stores_beside_poison=refuses is None,
             keeps=plan.get("liar") is None and not foreign,
             hides_duplicates=plan.get("hide-duplicates") is not None,
+            kills_duplicates=plan.get("double-kill") is not None,
             foreign=foreign,
+            wrong_class=plan.get("wrong-class") is not None,
+            tattles=plan.get("tattle") is not None,
+            retrieve_url=url.argument if url else "",
+            recycles=recycles.number if recycles else None,
+            altered=tuple(name for name in ALTERATIONS if plan.get(name)),
             hushes=plan.hushes(),
         )
 
@@ -62,37 +82,64 @@ class Outcome:
     comments: tuple[str, ...] = ()
 
 
-def transaction(
-    shelf: Shelf, parts: Sequence[Path], study: str | None, base_url: str, conduct: Conduct
-) -> tuple[int, Json]:
-    """Store the parts one after another, as sent; return the status and the response module (PS3.18 I.1).
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a request asks for beside its parts.
 
-    `study` is the one in the URL: instances of another are refused (Failure Reason 43264, which is
-    what the Medical Imaging Server's code answers; its text says 43265).
+    `study` is the one in the URL, if any: instances of another are refused (Failure Reason 43264, which is
+    what the Medical Imaging Server's code answers; its text says 43265). `upsert` replaces what is there.
     """
-    found = [headers.read(path) for path in parts]
-    if any(one.uids[2] in conduct.poison for one in found if one):
+
+    base_url: str
+    study: str | None = None
+    upsert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, the Store Instances Response Module (PS3.18 I.1), and a warning for the header, if any."""
+
+    status: int
+    module: Json
+    warning: str = ""
+
+
+def transaction(shelf: Shelf, parts: Sequence[Path], order: Order, conduct: Conduct) -> Answer:
+    """Store the parts one after another, as sent."""
+    found = [(headers.read(path), path) for path in parts]
+    healthy = [(one, path) for one, path in found if one is None or one.uids[2] not in conduct.poison]
+    poisoned = len(healthy) < len(found)
+    if poisoned and not conduct.stores_beside_poison:
         raise Refusal(conduct.poison_status, "The request could not be processed.")
-    outcomes = [_store_one(shelf, one, path, study, conduct) for one, path in zip(found, parts, strict=True)]
-    return status_of(outcomes), _module(outcomes, study, base_url, conduct)
+    outcomes = [_store_one(shelf, one, path, order, conduct) for one, path in healthy]
+    if conduct.recycles is not None:
+        shelf.recycle(conduct.recycles)
+    several = any(one.header and one.header.several for one in outcomes if one.failure is None)
+    status = conduct.poison_status if poisoned else status_of(outcomes)
+    return Answer(status, _module(outcomes, order, conduct), SEVERAL_VALUES if several else "")
 
 
-def _store_one(
-    shelf: Shelf, header: Header | None, path: Path, study: str | None, conduct: Conduct
-) -> Outcome:
+def _store_one(shelf: Shelf, header: Header | None, path: Path, order: Order, conduct: Conduct) -> Outcome:
     if header is None:
         return Outcome(None, VALIDATION_FAILED)
     if header.failures:
         return Outcome(header, VALIDATION_FAILED, comments=tuple(header.failures))
-    if study is not None and header.uids[0] != study:
+    if order.study is not None and header.uids[0] != order.study:
         return Outcome(header, VALIDATION_FAILED, comments=("DICOM100: the study is not the one in the URL",))
     if conduct.reason is not None:
         return Outcome(header, conduct.reason)
+    if conduct.tattles:
+        told = f"{header.text('PatientName')}\r\nSet-Cookie: a=b\r\n\x1b[31mred\x1b]0;title\x07"
+        return Outcome(header, VALIDATION_FAILED, comments=(told,))
     if header.uids[2] in conduct.refused:
         return Outcome(header, VALIDATION_FAILED, comments=("DICOM100: refused on request",))
-    if conduct.keeps and not shelf.keep(header, path) and not conduct.hides_duplicates:
-        return Outcome(header, ALREADY_STORED)
-    return Outcome(header, warning=_warning(header), comments=tuple(header.doubts))
+    kept, altered = alter(path, header, conduct.altered)
+    if conduct.keeps and not shelf.keep(kept, path, replace=order.upsert):
+        if conduct.kills_duplicates:
+            shelf.remove(*header.uids)
+        elif not conduct.hides_duplicates:
+            return Outcome(header, ALREADY_STORED)
+    return Outcome(header, warning=COERCED if altered else _warning(header), comments=tuple(header.doubts))
 
 
 def _warning(header: Header) -> int | None:
@@ -111,14 +158,15 @@ def status_of(outcomes: Sequence[Outcome]) -> int:
     return 202 if failed or any(outcome.warning is not None for outcome in outcomes) else 200
 
 
-def _module(outcomes: Sequence[Outcome], study: str | None, base_url: str, conduct: Conduct) -> Json:
+def _module(outcomes: Sequence[Outcome], order: Order, conduct: Conduct) -> Json:
     """Write the response: sequences in request order, empty ones left out."""
+    base_url = conduct.retrieve_url or order.base_url
     failed = [_failed_item(one) for one in outcomes if one.failure is not None]
     stored = [one for one in outcomes if one.failure is None]
     referenced = [_referenced_item(one, base_url, conduct) for one in stored if not conduct.hushes()]
     module: Json = {}
-    if study is not None and stored:
-        module["00081190"] = {"vr": "UR", "Value": [f"{base_url}/studies/{study}"]}
+    if order.study is not None and stored:
+        module["00081190"] = {"vr": "UR", "Value": [f"{base_url}/studies/{order.study}"]}
     if failed:
         module["00081198"] = {"vr": "SQ", "Value": failed}
     if referenced:
@@ -146,7 +194,7 @@ def _referenced_item(outcome: Outcome, base_url: str, conduct: Conduct) -> Json:
     if conduct.foreign:
         series, sop = _new_uid(), _new_uid()
     item: Json = {
-        "00081150": {"vr": "UI", "Value": [header.text("SOPClassUID")]},
+        "00081150": {"vr": "UI", "Value": [RAW_DATA if conduct.wrong_class else header.text("SOPClassUID")]},
         "00081155": {"vr": "UI", "Value": [sop]},
         "00081190": {"vr": "UR", "Value": [f"{base_url}/studies/{study}/series/{series}/instances/{sop}"]},
         "00741048": _comments(outcome),

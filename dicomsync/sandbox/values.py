@@ -29,6 +29,10 @@ class Invalid(Exception):
     """A value that its VR does not allow; the words are those of the archive's ErrorComment."""
 
 
+class TooLong(Invalid):
+    """A value so long that it was left on the disk: it is not indexed, but nothing is wrong with it."""
+
+
 def vr_of(element: RawDataElement | DataElement) -> str:
     """Return an element's VR; Implicit VR has it from the dictionary, private elements are unknown."""
     vr = str(element.VR or "")
@@ -46,7 +50,7 @@ def decoded(vr: str, element: RawDataElement | DataElement, encodings: list[str]
     """Return {"Value": […]} for a raw element, {} for an empty one; Invalid for what `vr` forbids."""
     raw = element.value
     if raw is None and isinstance(element, RawDataElement) and element.length:
-        raise Invalid("the value is too long to index")
+        raise TooLong("the value is too long to index")
     if not isinstance(raw, bytes | None):  # pydicom has converted it already, as the character set
         raw = "\\".join([raw] if isinstance(raw, str) else map(str, raw)).encode("latin-1", "replace")
     if not raw:
