@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dicomsync import orders
-from dicomsync.errors import UsageProblem
+from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Scope
 from dicomsync.model import FileState, Folder, InstanceState, Moment
 from dicomsync.visits import Visit
@@ -284,6 +284,109 @@ def test_held_files_are_looked_at_again(world: World) -> None:
     assert world.state(f"{STUDY}.6") is InstanceState.STORED
 
 
+# deleting
+
+
+def withdraw(world: World, **of: str) -> int:
+    wanted = orders.Withdraw(STUDY, of.get("series"), of.get("sop"))
+    found: int = order(world, lambda now: world.engine.withdraw(wanted, now))
+    return found
+
+
+def settle(world: World, *, deleted: bool, **of: str) -> int:
+    wanted = orders.Settle(STUDY, of.get("series"), of.get("sop"), deleted)
+    found: int = order(world, lambda now: world.engine.settle(wanted, now))
+    return found
+
+
+@pytest.fixture
+def stored(world: World) -> World:
+    visit(world, world.folder)
+    world.passes(60)
+    assert world.states() == {"stored": 3, "file ready": 3}
+    return world
+
+
+def test_what_a_person_deletes_is_marked_before_and_deleted_after(stored: World) -> None:
+    assert withdraw(stored) == 3
+    assert stored.states()["deleting"] == 3
+    stored.archive.held.clear()
+    assert settle(stored, deleted=True) == 3
+    stored.passes(4000)
+    assert stored.states() == {"deleted": 3, "file ready": 3}
+    assert len(stored.archive.requests) == 1
+
+
+def test_what_the_archive_did_not_delete_is_again_what_it_was(stored: World) -> None:
+    before = stored.ledger.connection.execute("SELECT id, state, reason FROM instances").fetchall()
+    withdraw(stored)
+    assert settle(stored, deleted=False) == 3
+    assert stored.ledger.connection.execute("SELECT id, state, reason FROM instances").fetchall() == before
+
+
+def test_only_the_instance_or_series_named_is_marked(stored: World) -> None:
+    assert withdraw(stored, sop=f"{STUDY}.2") == 1
+    assert withdraw(stored, series="9.9") == 0
+    assert stored.states()["stored"] == 2
+    settle(stored, deleted=False)
+
+
+def test_a_study_that_nobody_knows_is_no_case_for_the_ledger(stored: World) -> None:
+    wanted = orders.Withdraw("9.9.9")
+    assert order(stored, lambda now: stored.engine.withdraw(wanted, now)) == 0
+
+
+def test_nothing_is_marked_while_it_is_being_sent(world: World) -> None:
+    world.hands.kept = []
+    visit(world, world.folder)
+    world.passes(30)
+    assert "sending" in world.states()
+    with pytest.raises(DicomsyncError, match="is being sent") as caught:
+        withdraw(world)
+    assert caught.value.exit_code == 5
+    world.hands.release()
+    world.passes(5)
+    assert withdraw(world) == 3
+    settle(world, deleted=False)
+
+
+def test_what_waits_or_is_asked_about_is_let_go_of_and_comes_back_as_it_was(world: World) -> None:
+    world.archive.answers = [world.archive.lose_answer]
+    visit(world, world.folder)
+    world.passes(12)
+    assert withdraw(world) == 3
+    world.passes(600)
+    assert world.states()["deleting"] == 3
+    settle(world, deleted=False)
+    world.passes(600)
+    assert world.states() == {"stored": 3, "file ready": 3}
+
+
+def test_a_copy_or_a_move_of_a_deleted_instance_sends_nothing(stored: World) -> None:
+    withdraw(stored)
+    stored.archive.held.clear()
+    settle(stored, deleted=True)
+    copy = stored.folder / "a" / "copy.dcm"
+    copy.write_bytes((stored.folder / "a" / "1.dcm").read_bytes())
+    (stored.folder / "a" / "2.dcm").rename(stored.folder / "b" / "moved.dcm")
+    visit(stored, stored.folder)
+    stored.passes(4000)
+    assert len(stored.archive.requests) == 1
+
+
+def test_one_that_was_never_sent_is_not_brought_back_by_a_move_either(world: World) -> None:
+    world.archive.down = True
+    visit(world, world.folder)
+    world.passes(60)
+    withdraw(world)
+    settle(world, deleted=True)
+    world.archive.down = False
+    (world.folder / "a" / "2.dcm").rename(world.folder / "b" / "moved.dcm")
+    visit(world, world.folder)
+    world.passes(4000)
+    assert not world.archive.requests
+
+
 # the wire
 
 
@@ -292,6 +395,8 @@ def test_held_files_are_looked_at_again(world: World) -> None:
     [
         orders.Retry(("1.2",), True, "A700", True),
         orders.Retry(),
+        orders.Withdraw("1.2"),
+        orders.Settle("1.2", "1.3", None, True),
         orders.Backfill("http://a/b", ("/x", os.fsdecode(b"/\xff")), ("*",), ()),
     ],
 )

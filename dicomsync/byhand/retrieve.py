@@ -62,6 +62,7 @@ class Retrieved:
     wanted: int | None = None  # instances, None while that is not known
     new: int = 0
     there: int = 0
+    in_the_way: int = 0  # their places are taken by other files
     size_bytes: int = 0
     amiss: list[str] = field(default_factory=list)
     trouble: DicomsyncError | None = None
@@ -69,7 +70,7 @@ class Retrieved:
     @property
     def missing(self) -> int:
         """How many instances have not come."""
-        return max(0, (self.wanted or 0) - self.new - self.there)
+        return max(0, (self.wanted or 0) - self.new - self.there - self.in_the_way)
 
 
 def files(
@@ -89,7 +90,7 @@ def files(
             return report
         report.wanted = len(listed)
         wanted = [one for one in listed if not _is_there(into, one, report)]
-        report.there = len(listed) - len(wanted) - len(report.amiss)
+        report.there = len(listed) - len(wanted) - report.in_the_way
         tell(report)
         for request in _requests(place, listed, wanted, client.kind.instances_only):
             _take(client, request, into, report, tell)
@@ -139,6 +140,7 @@ def _is_there(into: Path, place: Place, report: Retrieved) -> bool:
     found = header.read(os.fsencode(path), key)
     if isinstance(found, Whole) and _place(found) == place:
         return True
+    report.in_the_way += 1
     report.amiss.append(f"{path} is something else, and was left as it is")
     return True
 
@@ -203,6 +205,7 @@ def _keep(name: Path, place: Place, into: Path, report: Retrieved) -> None:
         if _equal(name, path):
             report.there += 1
         else:
+            report.in_the_way += 1
             report.amiss.append(f"{path} is there with other content, and was left as it is")
         return
     _persist(path.parent)

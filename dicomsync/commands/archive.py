@@ -184,13 +184,14 @@ def retrieve(
         raise UsageProblem("Where to?", hint="Give -o DIR.")
     if metadata and frames:
         raise UsageProblem("--metadata and --frames do not go together.")
+    numbers = _numbers(frames) if frames else []
     with _reached(config_file, overrides, url) as (_, client, _):
         if metadata:
             _metadata(client, place, into, quiet)
             return 0
         assert into is not None  # noqa: S101 - checked above
-        if frames:
-            kept = byhand.frames(client, place, _numbers(frames), into)
+        if numbers:
+            kept = byhand.frames(client, place, numbers, into)
             click.echo("\n".join(str(path) for path in kept), nl=not quiet)
             return 0
         return _files(client, place, into, quiet)
@@ -296,12 +297,13 @@ def search(
     from dicomsync.byhand.retrieve import json_array
     from dicomsync.dicomweb import Level
 
+    matching = _pairs(filters)
     with _reached(config_file, overrides, url) as (_, client, _):
         results = client.search(
             cast(Level, level),
             study=study,
             series=series,
-            matching=_pairs(filters),
+            matching=matching,
             include=include or (() if as_json else byhand.attributes(level)),
             fuzzy=fuzzy,
             limit=limit,
@@ -387,8 +389,7 @@ def delete(
         else:
             with handover.withdrawn(config, orders.Withdraw(study, series, instance)) as (marked, settle):
                 told = byhand.settled(gone, settle)
-                told += (
-                    f" The ledger marks {marked:,} of it." if marked else " The ledger knows nothing of it."
-                )
+                of_it = f"marks {marked:,} instances of it" if marked else "knows nothing of it"
+                told += f" The ledger {of_it}."
     if not quiet:
         click.echo(told)
