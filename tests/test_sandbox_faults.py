@@ -406,3 +406,10 @@ def test_a_file_that_has_gone_breaks_the_answer_instead_of_shortening_it(archive
     with pytest.raises(httpx.RemoteProtocolError):
         get(archive.url, PATH, AS_STORED["accept"])
     assert BOUNDARY not in str(archive.requests[-1])
+
+
+def test_a_file_that_was_replaced_meanwhile_is_not_sent_in_part(archive: Archive) -> None:
+    post(archive.url, dicom())
+    archive.stored()["1.2.3.4"].path.write_bytes(dicom() + bytes(8))
+    with pytest.raises(httpx.RemoteProtocolError):
+        get(archive.url, PATH, AS_STORED["accept"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import tracemalloc
 from collections.abc import Iterator
@@ -198,6 +199,23 @@ def test_jpeg_2000_comes_as_an_image_too(archive: Archive) -> None:
     answer = get(archive.url, f"{PATH}/frames/1", 'multipart/related; type="image/jp2"')
     assert answer.status_code == 200
     assert f"Content-Type: image/jp2; transfer-syntax={JPEG_2000}\r\n".encode() in answer.content
+
+
+def test_no_damaged_file_makes_it_stumble(archive: Archive) -> None:
+    luck = random.Random(7)
+    whole = [
+        dicom(NumberOfFrames=2, payload=b"aaaabbbb", ProcedureCodeSequence=[pydicom.Dataset()]),
+        compressed(encapsulate(FRAMES, has_bot=True), NumberOfFrames=3),
+    ]
+    for _ in range(150):
+        damaged = bytearray(luck.choice(whole))
+        for _ in range(luck.randint(1, 6)):
+            damaged[luck.randrange(128, len(damaged))] = luck.choice([0, 255, luck.randrange(256)])
+        assert post(archive.url, bytes(damaged)).status_code in (200, 202, 409)
+    for row in get(archive.url, "/instances?includefield=all&limit=200").json():
+        path = row["00081190"]["Value"][0].removeprefix(archive.url)
+        assert len(get(archive.url, path + "/metadata").json()) == 1
+        assert get(archive.url, path + "/frames/1,2", OCTETS).status_code in (200, 404, 406)
 
 
 def test_frames_of_a_large_file_take_constant_memory(archive: Archive) -> None:

@@ -23,6 +23,8 @@ def alter(path: Path, header: Header, alterations: Sequence[str]) -> tuple[Heade
     """Change a file as asked; return its header as it is now, and whether values in it were coerced."""
     if "coerce" in alterations or "transcode" in alterations:
         dataset = headers.opened(path)
+        if dataset is None:  # its pixels cannot be read, which nothing else here minds
+            return header, False
         if "coerce" in alterations:
             dataset.InstitutionName = "Sandbox"
         if "transcode" in alterations:

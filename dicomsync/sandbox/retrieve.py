@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ _LITTLE_ENDIAN = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN)  # pixel
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one part of an answer holds: stretches of one file."""
+    """What one part of an answer holds: stretches of one file, which had so many bytes when it was found."""
 
     media_type: str
     path: Path
+    file_bytes: int
     spans: Sequence[Span]
 
     @property
@@ -39,7 +41,7 @@ def instances(found: Sequence[Shelved], forms: Sequence[Wanted]) -> Response:
     for form in forms:
         if all(form.suits(one.transfer_syntax) for one in found):
             whole = [(one, (Span(0, one.size_bytes),)) for one in found]
-            return _sent([_part(form, one.path, one.transfer_syntax, spans) for one, spans in whole], form)
+            return _sent([_part(form, one, one.transfer_syntax, spans) for one, spans in whole], form)
     raise Refusal(406, "The instances are stored in another transfer syntax.")
 
 
@@ -50,12 +52,13 @@ def frames(one: Shelved, numbers: Sequence[int], forms: Sequence[Wanted]) -> Res
         for syntax in _LITTLE_ENDIAN if one.transfer_syntax in _LITTLE_ENDIAN else (one.transfer_syntax,):
             if form.suits(syntax):
                 label = one.transfer_syntax if form.syntax == "*" else syntax
-                return _sent([_part(form, one.path, label, frame) for frame in located], form)
+                return _sent([_part(form, one, label, frame) for frame in located], form)
     raise Refusal(406, "The frames are stored in another transfer syntax.")
 
 
-def _part(form: Wanted, path: Path, syntax: str, spans: Sequence[Span]) -> _Part:
-    return _Part(f"{form.name}; transfer-syntax={syntax}" if syntax else form.name, path, spans)
+def _part(form: Wanted, one: Shelved, syntax: str, spans: Sequence[Span]) -> _Part:
+    media_type = f"{form.name}; transfer-syntax={syntax}" if syntax else form.name
+    return _Part(media_type, one.path, one.size_bytes, spans)
 
 
 def _sent(parts: Sequence[_Part], form: Wanted) -> Response:
@@ -88,6 +91,8 @@ def _multipart(parts: Sequence[_Part]) -> Response:
 async def _chunks(part: _Part) -> AsyncIterator[bytes]:
     file = await asyncio.to_thread(part.path.open, "rb")
     try:
+        if os.fstat(file.fileno()).st_size != part.file_bytes:
+            raise OSError("The instance was replaced before it was sent.")
         for span in part.spans:
             file.seek(span.start)
             left = span.length
