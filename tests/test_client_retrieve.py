@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -396,6 +397,12 @@ def test_one_dataset_may_not_be_of_any_size() -> None:
     endless = (b"x" * 65536 for _ in range(1000))
     with pytest.raises(BadAnswer, match="larger"):
         list(stream_rows(iter([b'[{"a": "', *endless]), 1 << 20))
+
+
+def test_blanks_without_end_are_not_read_for_ever() -> None:
+    for before in (b"", b"[", b"[{}", b"[{},"):
+        with pytest.raises(BadAnswer):
+            list(stream_rows(itertools.chain([before], itertools.repeat(b" " * 1000)), 1 << 20))
 
 
 json_values = st.recursive(
