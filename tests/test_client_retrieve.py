@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 
 import pytest
@@ -440,6 +440,23 @@ def test_any_bytes_are_datasets_or_a_bad_answer(body: bytes, size: int) -> None:
 
 
 # --- whatever comes
+
+
+def test_nothing_compressed_is_unpacked() -> None:
+    bomb = answer(200, b"\x1f\x8b", Content_Type="application/dicom", Content_Encoding="gzip")
+    with ScriptedServer(answering(lambda _: bomb)) as server:
+        ours = client(server)
+        attempts: list[Callable[[], object]] = [
+            lambda: whole(ours, STUDY),
+            lambda: whole(ours, STUDY, SERIES, SOP),
+            lambda: taken(ours, 1),
+            lambda: datasets(ours, STUDY),
+            lambda: list(ours.search("studies")),
+        ]
+        for attempt in attempts:
+            with pytest.raises(BadAnswer):
+                attempt()
+    assert {one.headers["accept-encoding"] for one in server.seen} == {"identity"}
 
 
 @given(
