@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 
 import pytest
@@ -229,12 +230,11 @@ class Generated:
 
 def test_a_file_of_any_size_is_stored_in_constant_memory() -> None:
     def swallow(peer: Peer) -> None:
-        request = peer.head()
-        assert request is not None
-        left = int(request.headers["content-length"])
-        while left:
-            left -= len(peer.body(min(left, MEBIBYTE)))
-        peer.answer(200, b"{}")
+        while (request := peer.head()) is not None:
+            left = int(request.headers["content-length"])
+            while left:
+                left -= len(peer.body(min(left, MEBIBYTE)))
+            peer.answer(200, b"{}")
 
     with ScriptedServer(swallow) as server:
         ours = client(server, "dicom-server", idle_timeout=60)
@@ -398,6 +398,12 @@ def test_one_dataset_may_not_be_of_any_size() -> None:
         list(stream_rows(iter([b'[{"a": "', *endless]), 1 << 20))
 
 
+def test_blanks_without_end_are_not_read_for_ever() -> None:
+    for before in (b"", b"[", b"[{}", b"[{},"):
+        with pytest.raises(BadAnswer):
+            list(stream_rows(itertools.chain([before], itertools.repeat(b" " * 1000)), 1 << 20))
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
@@ -433,6 +439,23 @@ def test_any_bytes_are_datasets_or_a_bad_answer(body: bytes, size: int) -> None:
 
 
 # --- whatever comes
+
+
+def test_nothing_compressed_is_unpacked() -> None:
+    bomb = answer(200, b"\x1f\x8b", Content_Type="application/dicom", Content_Encoding="gzip")
+    with ScriptedServer(answering(lambda _: bomb)) as server:
+        ours = client(server)
+        attempts: list[Callable[[], object]] = [
+            lambda: whole(ours, STUDY),
+            lambda: whole(ours, STUDY, SERIES, SOP),
+            lambda: taken(ours, 1),
+            lambda: datasets(ours, STUDY),
+            lambda: list(ours.search("studies")),
+        ]
+        for attempt in attempts:
+            with pytest.raises(BadAnswer):
+                attempt()
+    assert {one.headers["accept-encoding"] for one in server.seen} == {"identity"}
 
 
 @given(

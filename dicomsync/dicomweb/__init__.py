@@ -1,9 +1,9 @@
 """A DICOMweb client that knows of archives and nothing of this program: Store, Retrieve, Search, Delete.
 
-Everything goes in and comes out as values, streams both ways, and every error is one of `errors`:
+Everything goes in and comes out as values, streams both ways, and every error is one of `errors`
+(`client.identify()` first, if the archive's kind is to be found out):
 
     client = client_for(Archive("http://localhost:8042/dicom-web"))
-    print(client.identify().says)
     answer = client.store([BytesPart(path.read_bytes()) for path in paths])
     found = [value(row, "00100010") for row in client.search("studies", matching={"PatientID": "DEMO"})]
     with client.retrieve(study) as parts:

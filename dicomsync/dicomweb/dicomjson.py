@@ -22,7 +22,8 @@ _UID: Final = re.compile(r"[0-9.]*[0-9][0-9.]*", re.ASCII)
 _UID_LENGTH: Final = 64
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})", re.ASCII)
 _PADDING: Final = " \t\r\n\0"
-_JSON_BLANKS: Final = " \t\r\n"
+_NOT_BLANK: Final = re.compile(r"[^ \t\r\n]")
+_MOST_BLANK_CHUNKS: Final = 1000
 _DEPTH: Final = 100  # deeper than any dataset; shallower than Python's own limit
 
 
@@ -89,14 +90,15 @@ class _RowReader:
         self._at += 1
 
     def after_blanks(self) -> str:
-        """Say the next character that is no blank; "" at the end of the answer."""
-        while True:
-            while self._at < len(self._text) and self._text[self._at] in _JSON_BLANKS:
-                self._at += 1
-            if self._at < len(self._text):
-                return self._text[self._at]
+        """Say the next character that is no blank; "" at the end of the answer, or where only blanks come."""
+        for _ in range(_MOST_BLANK_CHUNKS):
+            if found := _NOT_BLANK.search(self._text, self._at):
+                self._at = found.start()
+                return found.group()
+            self._at = len(self._text)
             if not self._fill(1):
-                return ""
+                break
+        return ""
 
     def dataset(self) -> Dataset:
         """Read one dataset. What is cut is read again only once there is twice as much of it."""
