@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import MutableSequence
 from typing import Any
 
 from pydicom import config
@@ -52,7 +53,10 @@ def decoded(vr: str, element: RawDataElement | DataElement, encodings: list[str]
     if raw is None and isinstance(element, RawDataElement) and element.length:
         raise TooLong("the value is too long to index")
     if not isinstance(raw, bytes | None):  # pydicom has converted it already, as the character set
-        raw = "\\".join([raw] if isinstance(raw, str) else map(str, raw)).encode("latin-1", "replace")
+        converted = list(raw) if isinstance(raw, MutableSequence) else [raw]
+        if vr in _BINARY:
+            return {"Value": converted}
+        raw = "\\".join(map(str, converted)).encode("latin-1", "replace")
     if not raw:
         return {}
     little = bool(getattr(element, "is_little_endian", True))
