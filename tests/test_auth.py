@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from dicomsync.dicomweb.auth import Auth, Authorizer, Basic, Bearer, NoAuth
+from dicomsync.dicomweb.auth import Auth, Azure, Basic, Bearer, ClientCredentials, NoAuth
+from dicomsync.dicomweb.authorizer import Authorizer
+from dicomsync.dicomweb.secrets import Secret
 from dicomsync.errors import SecretProblem
 
 SECRET = "s3cr3t-c4n4ry"
 
 
-def a_file(path: Path, content: bytes) -> str:
+def a_file(path: Path, content: bytes) -> Secret:
     path.write_bytes(content)
-    return str(path)
+    return Secret(str(path))
 
 
 def test_no_authentication_sends_no_header() -> None:
@@ -40,9 +42,11 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(tmp_path: Path
     path = tmp_path / "t"
     authorizer = Authorizer(Bearer(a_file(path, b"first")))
     assert authorizer.header() == "Bearer first"
-    remembered = authorizer._remembered
+    reader = authorizer._reader
+    assert reader is not None
+    remembered = reader._remembered
     assert authorizer.header() == "Bearer first"
-    assert authorizer._remembered is remembered
+    assert reader._remembered is remembered
     a_file(tmp_path / "new", b"other")
     os.replace(tmp_path / "new", path)  # same size, and perhaps the same time: another inode
     assert authorizer.header() == "Bearer other"
@@ -84,7 +88,16 @@ def test_a_user_name_that_basic_cannot_carry_is_refused(tmp_path: Path, username
         Authorizer(Basic(username, a_file(tmp_path / "p", b"x"))).header()
 
 
-@pytest.mark.parametrize("auth", [NoAuth(), Basic("me", "/run/p"), Bearer("/run/t")])
+@pytest.mark.parametrize(
+    "auth",
+    [
+        NoAuth(),
+        Basic("me", Secret("/run/p")),
+        Bearer(Secret("env:TOKEN")),
+        ClientCredentials("https://issuer/token", "me", Secret("credential:client")),
+        Azure("secret", secret=Secret("/run/s")),
+    ],
+)
 def test_a_description_travels_between_processes_and_holds_no_secret(auth: Auth) -> None:
     assert pickle.loads(pickle.dumps(auth)) == auth
     assert hash(auth) == hash(pickle.loads(pickle.dumps(auth)))

@@ -128,7 +128,7 @@ def test_toml_no_parser_takes_is_a_problem_of_the_config_and_not_of_the_program(
         ),
         (
             "[archive]\nurl='http://h'\npassword = 'hunter2'\n" + LEDGER,
-            "archive.password: no such key (did you mean 'password_file'?)",
+            "archive.password: no such key (did you mean 'password_from'?)",
         ),
         (WHOLE + "pth = 1\n", "ledger.pth: no such key (did you mean 'path'?)"),
         (WHOLE + FOLDER + "exlude = []\n", "folders.1.exlude: no such key (did you mean 'exclude'?)"),
@@ -170,7 +170,7 @@ def test_an_unknown_key_is_refused_with_what_was_probably_meant(text: str, expec
         (WHOLE + "[upload]\ntransfers = nan\n", "upload.transfers"),
         ("[archive]\nurl = 5\n" + LEDGER, "archive.url"),
         (
-            ARCHIVE + "auth = 'basic'\nusername = 1979-05-27\npassword_file = '/p'\n" + LEDGER,
+            ARCHIVE + "auth = 'basic'\nusername = 1979-05-27\npassword_from = '/p'\n" + LEDGER,
             "archive.username",
         ),
     ],
@@ -343,13 +343,13 @@ def test_a_url_is_kept_as_it_was_given(url: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ('auth = "basic"', "needs username and password_file"),
-        ('auth = "basic"\nusername = "anna"', "needs username and password_file"),
-        ('auth = "basic"\npassword_file = "/p"', "needs username and password_file"),
-        ('auth = "bearer"', "needs token_file"),
-        ('username = "anna"', 'but auth = "none"'),
-        ('token_file = "/t"', 'but auth = "none"'),
-        ('password_file = "/p"', 'but auth = "none"'),
+        ('auth = "basic"', "needs password_from and username"),
+        ('auth = "basic"\nusername = "anna"', "needs password_from"),
+        ('auth = "basic"\npassword_from = "/p"', "needs username"),
+        ('auth = "bearer"', "needs token_from"),
+        ('username = "anna"', 'auth = "none" does not use'),
+        ('token_from = "/t"', 'auth = "none" does not use'),
+        ('password_from = "/p"', 'auth = "none" does not use'),
     ],
 )
 def test_a_credential_that_would_not_be_used_or_is_missing_is_told(lines: str, expected: str) -> None:
@@ -359,7 +359,7 @@ def test_a_credential_that_would_not_be_used_or_is_missing_is_told(lines: str, e
 def test_a_bad_url_and_a_bad_credential_are_told_together() -> None:
     of_url, of_credential = told('[archive]\nurl = "x"\nauth = "bearer"\n' + LEDGER)
     assert of_url.startswith("archive.url: url must begin")
-    assert of_credential == 'archive: auth = "bearer" needs token_file'
+    assert of_credential == 'archive: auth = "bearer" needs token_from'
 
 
 # places

@@ -19,7 +19,8 @@ import httpx
 import pytest
 
 from dicomsync import config, doctor, mounts, sandbox, scan
-from dicomsync.doctor import archive as archives
+from dicomsync.dicomweb import Archive
+from dicomsync.doctor import certificate as certificates
 from dicomsync.doctor import folders, ledger
 from dicomsync.doctor.check import Check, State, attempt
 from dicomsync.doctor.folders import Tally
@@ -143,7 +144,7 @@ def test_a_secret_that_others_can_read_is_a_warning(
     secret = site.home / "token"
     secret.write_text(SECRET + "\n")
     secret.chmod(mode)
-    told = look(site, sandboxed.url, archive={"auth": "bearer", "token_file": str(secret)})
+    told = look(site, sandboxed.url, archive={"auth": "bearer", "token_from": str(secret)})
     assert told["credential"].state is state
     assert told["credential"].todo.startswith(todo)
     assert str(secret) in told["credential"].words
@@ -153,7 +154,7 @@ def test_a_credential_that_is_missing_is_a_problem_and_a_wrong_one_is_the_archiv
     site: Site, sandboxed: sandbox.Archive
 ) -> None:
     secret = site.home / "token"
-    auth = {"auth": "bearer", "token_file": str(secret)}
+    auth = {"auth": "bearer", "token_from": str(secret)}
     told = look(site, sandboxed.url, archive=auth)
     assert (told["credential"].state, told["archive"].state) == (PROBLEM, PROBLEM)
     assert not sandboxed.requests, "something was sent"
@@ -485,8 +486,8 @@ def test_a_certificate_says_when_it_ends_whether_it_is_trusted_or_not(
     context.load_cert_chain(short_lived)
     now = time.time() + days_on * 86400
     with ScriptedServer(module(), tls=context) as server:
-        monkeypatch.setattr(archives.time, "time", lambda: now)  # type: ignore[attr-defined]
-        (told,) = archives.certificate(server.url)
+        monkeypatch.setattr(certificates.time, "time", lambda: now)  # type: ignore[attr-defined]
+        (told,) = certificates.examine(Archive(server.url))
     assert told.state is state
     assert words in told.words
     assert not server.seen, "something was sent without trust"
@@ -512,13 +513,13 @@ def test_a_certificate_that_is_not_trusted_is_the_archives_problem(site: Site, s
     ],
 )
 def test_plain_http_is_for_this_machine(url: str, state: State, words: str) -> None:
-    (told,) = archives.certificate(url)
+    (told,) = certificates.examine(Archive(url))
     assert told.state is state
     assert words in told.words
 
 
 def test_an_end_that_cannot_be_looked_at_is_told(absent: str) -> None:
-    (told,) = archives.certificate(absent.replace("http:", "https:"))
+    (told,) = certificates.examine(Archive(absent.replace("http:", "https:")))
     assert told.state is WARNING
     assert "could not be looked at" in told.words
 
@@ -528,12 +529,12 @@ def test_ends_are_read_as_openssl_reads_them() -> None:
     decoded, raw = context.get_ca_certs(), context.get_ca_certs(binary_form=True)
     assert len(raw) > 50
     for one, der in zip(decoded, raw, strict=True):
-        assert archives.expiry(der) == ssl.cert_time_to_seconds(str(one["notAfter"]))
+        assert certificates.expiry(der) == ssl.cert_time_to_seconds(str(one["notAfter"]))
     der = ssl.PEM_cert_to_DER_cert(TEST_CERTIFICATE)
-    assert archives.expiry(der) == datetime(2120, 1, 1, tzinfo=UTC).timestamp()
+    assert certificates.expiry(der) == datetime(2120, 1, 1, tzinfo=UTC).timestamp()
     for cut in range(len(der)):
         with pytest.raises((ValueError, IndexError)):
-            archives.expiry(bytes(cut) + der[cut : cut + 40])
+            certificates.expiry(bytes(cut) + der[cut : cut + 40])
 
 
 # What is read

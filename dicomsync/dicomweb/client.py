@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import BadAnswer, NoAnswer, UsageProblem
-from .archive import Archive, check_kind, check_url
+from .archive import Archive, check_kind
 from .dicomjson import clean_text
 from .identify import Identified, identify
 from .kinds import GENERIC, KINDS, ORTHANC
@@ -22,6 +22,7 @@ from .multipart import Part, ReceivedPart, StoreBody, boundary_of, read_parts
 from .presence import present
 from .response import StoreResponse, parse
 from .session import Exchange, Session, checked_uid
+from .urls import check_url
 from .wire import refused, retry_after_seconds
 
 _SINGLE_PART: Final = "application/dicom; transfer-syntax=*"
