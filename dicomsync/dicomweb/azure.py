@@ -61,9 +61,7 @@ class EntraTokens:
                 getattr(credential, "close", lambda: None)()
         except ArchiveProblem:
             raise
-        except (
-            Exception
-        ) as error:  # whatever the package raises: its words may hold the server's, or a secret
+        except Exception as error:  # its words may hold the server's, or a secret
             raise _problem(error) from None
         finally:
             if session is not None:
@@ -144,6 +142,6 @@ def _problem(error: Exception) -> ArchiveProblem:
     code = _CODE.search(str(error))
     return SecretProblem(
         f"no credential: azure-identity gave no token ({code[0] if code else name}); nothing was sent",
-        hint="Is this identity there, may it use the DICOM service, and are tenant_id, client_id and its"
-        " secret right? Microsoft's list of AADSTS codes says what each means.",
+        hint="Is this identity there, may it use the DICOM service, and are tenant_id, client_id and its secret"
+        " (or its certificate: PEM, with an RSA key) right? Microsoft lists what each AADSTS code means.",
     )
