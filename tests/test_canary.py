@@ -21,6 +21,7 @@ import pytest
 from dicomsync import samples
 from tests import orthanc as orthancs
 from tests.conftest import Done, Site, eventually, finished, small, uid_of
+from tests.issuer import Issuer
 from tests.scripted_server import Request, ScriptedServer, answer, answering
 
 NAME, PATIENT, BIRTH = "ZZNAME7K^QUILLON", "ZZPID52903", "18870613"
@@ -341,10 +342,41 @@ def test_a_secret_that_cannot_be_used_is_not_shown(content: bytes | None, sinks:
     sinks.check(done)
 
 
+def test_a_token_of_an_issuer_and_the_secret_it_is_got_by_are_shown_nowhere(
+    sinks: Sinks, served: Callable[..., str]
+) -> None:
+    site = sinks.site
+    with Issuer() as issuer:
+        issuer.more = {"access_token": TOKEN}
+        oauth2 = {
+            "auth": "oauth2",
+            "token_url": issuer.url,
+            "client_id": USER,
+            "client_secret_from": secret(site, "password"),
+        }
+        configure(site, served(f"token={TOKEN}"), **oauth2, kind="dicom-server")
+        site.run("doctor", "-c", site.config_file)
+        done = all_commands(site)
+        assert [one.code for one in done] == [0, 0, 0, 0]
+        assert site.instances() == {"stored": 2}
+        sinks.check(*done)
+        issuer.respond = lambda _: loud(400, f'{{"error": "{BODY} {PASSWORD}"}}'.encode(), "application/json")
+        refused = all_commands(site)
+        assert refused[0].code in (0, 5)
+        told = site.run("doctor", "-c", site.config_file, "--json")
+        assert found_in((told.out + told.err).encode(), (*SECRETS, *FROM_OUTSIDE)) == []
+    sinks.check(*refused)
+
+
 @pytest.mark.parametrize(
     "line",
     [
         f'password = "{PASSWORD}"',
+        f'auth = "basic"\nusername = "{USER}"\npassword_from = "{PASSWORD}"',
+        f'auth = "bearer"\ntoken_from = "/{TOKEN}\\u0000"',
+        f'client_secret_from = "env:{PASSWORD}"',
+        f'token_url = "https://{USER}:{PASSWORD}@issuer.example/token"',
+        f'proxy = "http://{USER}:{PASSWORD}@proxy.example"',
         f'auth = "{PASSWORD}"',
         f'confirm_wait = "{PASSWORD}"',
         f'kind = "{PASSWORD}"',

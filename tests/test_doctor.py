@@ -27,8 +27,10 @@ from dicomsync.doctor.folders import Tally
 from dicomsync.ledger import Ledger
 from dicomsync.model import Folder
 from tests.conftest import Site, small
+from tests.issuer import Authority, Issuer, guarded
 from tests.orthanc import Orthanc, free_port
 from tests.scripted_server import TEST_CERTIFICATE, Request, ScriptedServer, answer, answering
+from tests.test_proxy import tunnel
 
 SECRET = "correct-horse-battery"
 OK, WARNING, PROBLEM = State.OK, State.WARNING, State.PROBLEM
@@ -166,6 +168,82 @@ def test_a_credential_that_is_missing_is_a_problem_and_a_wrong_one_is_the_archiv
     assert "credential was not accepted" in told["archive"].todo
     secret.write_text(SECRET)
     assert look(site, sandboxed.url, archive=auth)["archive"].state is OK
+
+
+def nothing(_: Request) -> bytes:
+    return answer(200, b"[]", Content_Type="application/dicom+json")
+
+
+def oauth2(issuer: Issuer, secret: Path) -> dict[str, str]:
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    return {
+        "auth": "oauth2",
+        "token_url": issuer.url,
+        "client_id": "me",
+        "client_secret_from": str(secret),
+    }
+
+
+def test_a_token_is_asked_for_and_its_life_is_told(site: Site) -> None:
+    with Issuer() as issuer, guarded(issuer, nothing) as archive:
+        auth = oauth2(issuer, site.home / "secret")
+        told = look(site, archive.url, archive=auth)
+        assert told["credential"].state is OK
+        assert "good for 1 h" in told["credential"].words or "good for 60 min" in told["credential"].words
+        assert told["archive"].state is not PROBLEM
+        issuer.lifetime_seconds = 5
+        told = look(site, archive.url, archive=auth)
+        assert told["credential"].state is WARNING
+        assert "longer life" in told["credential"].todo
+
+
+def test_an_issuer_that_gives_no_token_or_is_not_there_is_a_problem_with_a_way_out(site: Site) -> None:
+    with Issuer() as issuer, guarded(issuer, nothing) as archive:
+        auth = oauth2(issuer, site.home / "secret")
+        issuer.respond = lambda _: answer(401, b'{"error": "invalid_client"}')
+        told = look(site, archive.url, archive=auth)
+        assert told["credential"].state is PROBLEM
+        assert "expired" in told["credential"].todo
+        auth["token_url"] = f"http://127.0.0.1:{free_port()}/token"
+        told = look(site, archive.url, archive=auth)
+        assert told["credential"].state is PROBLEM
+        assert "token endpoint" in told["credential"].words
+
+
+def test_a_systemd_credential_outside_of_its_service_is_told_with_how_to_try_it(
+    site: Site, absent: str
+) -> None:
+    told = look(site, absent, archive={"auth": "bearer", "token_from": "credential:token"})
+    assert told["credential"].state is PROBLEM
+    assert "systemd-run -P -p LoadCredential=" in told["credential"].todo
+
+
+def test_our_own_certificate_is_looked_at_too(site: Site, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.client("modality")
+    ours = {"ca_file": authority.file, "client_certificate": certificate, "client_key": key}
+    with ScriptedServer(module(), tls=authority.server(asks=authority)) as server:
+        told = look(site, server.url, archive=ours)
+        assert told["archive"].state is not PROBLEM
+        assert told["client certificate"].state is OK
+        assert "expires in" in told["client certificate"].words
+        told = look(site, server.url, archive={**ours, "client_key": certificate})
+        assert told["client certificate"].state is PROBLEM
+
+
+def test_through_a_proxy_the_certificate_is_looked_at_and_nobody_reached_past_it(
+    site: Site, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    with (
+        ScriptedServer(module(), tls=authority.server()) as server,
+        ScriptedServer(tunnel) as proxy,
+    ):
+        way = {"ca_file": authority.file, "proxy": proxy.url.removesuffix("/v2")}
+        told = look(site, server.url, archive=way)
+        assert "expires in" in told["certificate"].words
+        assert server.connections == proxy.connections > 0
 
 
 # The folders

@@ -142,6 +142,6 @@ def _problem(error: Exception) -> ArchiveProblem:
     code = _CODE.search(str(error))
     return SecretProblem(
         f"no credential: azure-identity gave no token ({code[0] if code else name}); nothing was sent",
-        hint="Is this identity there, may it use the DICOM service, and are tenant_id, client_id and its secret"
-        " (or its certificate: PEM, with an RSA key) right? Microsoft lists what each AADSTS code means.",
+        hint="Is this identity there, may it use the DICOM service, are tenant_id, client_id and its secret"
+        " or certificate (PEM, with an RSA key) right? Microsoft lists the AADSTS codes.",
     )

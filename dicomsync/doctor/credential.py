@@ -17,35 +17,42 @@ from dicomsync.doctor.check import Check, ok, problem, warning
 from dicomsync.errors import DicomsyncError
 from dicomsync.words import span
 
-_TOKEN_SECONDS: Final = 300.0
+_SHORT_SECONDS: Final = 30.0
+_UNREACHED: Final = "Is the issuer running, is token_url right, and does every firewall let us through?"
 
 
 def examine(archive: dicomweb.Archive) -> list[Check]:
     """Look at all that says who we are; what gets a token for us is asked for one."""
-    return [*_credential(archive), *_certificate(archive.network)]
+    return [_credential(archive), *_certificate(archive.network)]
 
 
-def _credential(archive: dicomweb.Archive) -> list[Check]:
+def _credential(archive: dicomweb.Archive) -> Check:
     if archive.auth == dicomweb.NoAuth():
-        return [ok("credential", "none is configured")]
-    checks = [check for secret in _secrets(archive) for check in _openness(secret)]
+        return ok("credential", "none is configured")
     authorizer = Authorizer(archive.auth, archive.network)
     try:
         authorizer.header()
         token = authorizer.token()
     except DicomsyncError as error:
-        return [problem("credential", error.message, error.hint), *checks]
+        return problem("credential", error.message, error.hint or _UNREACHED)
+    files = [path for secret in _secrets(archive) if (path := secret.path) is not None]
+    for path in files:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        if mode & 0o027:
+            words = f"{path} can be read or changed by others (mode {mode:04o})"
+            return warning("credential", words, f"chmod 0640 {path}" if mode & 0o007 else f"chmod g-w {path}")
+    words = f"{' and '.join(files)} can be read, and not by everyone" if files else "it can be had"
     if token is None:
-        return checks or [ok("credential", "it can be read")]
-    left = token.expires_at - time.monotonic()
-    words = f"a token was given, good for {span(max(left, 0.0))}"
-    if left < _TOKEN_SECONDS:
-        return [warning("credential", words, "So short a life makes many requests: lengthen it."), *checks]
-    return [ok("credential", words), *checks]
+        return ok("credential", words)
+    left_seconds = max(0.0, token.expires_at - time.monotonic())
+    if left_seconds < _SHORT_SECONDS:
+        words = f"the token lives for {span(left_seconds)} only: each makes a request to the issuer"
+        return warning("credential", words, "Let the issuer give it a longer life.")
+    return ok("credential", f"a token was given, good for {span(left_seconds)}; {words}")
 
 
 def _secrets(archive: dicomweb.Archive) -> list[dicomweb.Secret]:
-    """List every secret that is used: ours to the archive or the issuer, the key's, the proxy's."""
+    """List the secrets that are used: ours to the archive or the issuer, the key's, the proxy's."""
     network = archive.network
     found = [network.client_key_password, network.proxy.password if network.proxy else None]
     match archive.auth:
@@ -58,22 +65,6 @@ def _secrets(archive: dicomweb.Archive) -> list[dicomweb.Secret]:
         case dicomweb.Azure(secret=kept):
             found.insert(0, kept)
     return [secret for secret in found if secret is not None]
-
-
-def _openness(secret: dicomweb.Secret) -> list[Check]:
-    """Say who may read its file; nothing where there is none, which its reading tells."""
-    path = secret.path
-    if path is None or not os.path.isfile(path):
-        return []
-    return _mode(path)
-
-
-def _mode(path: str) -> list[Check]:
-    mode = stat.S_IMODE(os.stat(path).st_mode)
-    if mode & 0o027:
-        words = f"{path} can be read or changed by others (mode {mode:04o})"
-        return [warning("credential", words, f"chmod 0640 {path}" if mode & 0o007 else f"chmod g-w {path}")]
-    return [ok("credential", f"{path} can be read, and not by everyone")]
 
 
 def _certificate(network: dicomweb.Network) -> list[Check]:
