@@ -148,6 +148,27 @@ def test_a_rejected_token_is_renewed_and_the_whole_body_sent_once_more(
     assert issuer.asked == 2
 
 
+def test_a_rejection_in_the_middle_of_a_body_is_answered_with_the_whole_body_anew(
+    issuer: Issuer, auth: ClientCredentials
+) -> None:
+    def impatient(peer: Peer) -> None:
+        while (request := peer.head()) is not None:
+            if request.headers["authorization"].endswith("-1"):
+                peer.body(1 << 20)
+                peer.answer(401, b"", Connection="close")
+                peer.stall()  # and reads no more
+                return
+            peer.body(int(request.headers["content-length"]))
+            peer.send(stored(request))
+
+    with ScriptedServer(impatient) as archive:
+        ours = client(archive.url, auth)
+        got = ours.store([BytesPart(b"y" * (24 << 20))])
+        ours.close()
+    assert (got.status, got.complete) == (200, True)
+    assert (len(archive.seen), issuer.asked) == (2, 2)
+
+
 def test_a_search_is_asked_once_more_too(issuer: Issuer, auth: ClientCredentials) -> None:
     with guarded(issuer, lambda _: answer(200, b"[]", Content_Type="application/dicom+json")) as archive:
         ours = client(archive.url, auth)
