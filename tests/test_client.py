@@ -546,7 +546,9 @@ def test_every_exception_of_httpcore_ends_as_no_answer(
     def handle(_pool: object, _request: object) -> httpcore.Response:
         if when == "before the answer":
             raise kind("DOE^JOHN")
-        return httpcore.Response(200, content=body(), extensions={"http_version": b"HTTP/1.1"})
+        return httpcore.Response(
+            200, content=body(), extensions={"http_version": b"HTTP/1.1", "network_stream": None}
+        )
 
     monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", handle)
     ours = client_for(Archive("http://127.0.0.1:1/v2", kind="generic", short_retries=1))

@@ -230,12 +230,11 @@ class Generated:
 
 def test_a_file_of_any_size_is_stored_in_constant_memory() -> None:
     def swallow(peer: Peer) -> None:
-        request = peer.head()
-        assert request is not None
-        left = int(request.headers["content-length"])
-        while left:
-            left -= len(peer.body(min(left, MEBIBYTE)))
-        peer.answer(200, b"{}")
+        while (request := peer.head()) is not None:
+            left = int(request.headers["content-length"])
+            while left:
+                left -= len(peer.body(min(left, MEBIBYTE)))
+            peer.answer(200, b"{}")
 
     with ScriptedServer(swallow) as server:
         ours = client(server, "dicom-server", idle_timeout=60)
