@@ -14,6 +14,7 @@ import pytest
 
 from dicomsync.dicomweb import DICOM_SCOPE, Archive, Azure, BytesPart, Client, Network, Proxy, Secret
 from dicomsync.dicomweb.authorizer import Authorizer
+from dicomsync.dicomweb.azure import EntraTokens
 from dicomsync.errors import ArchiveProblem, NoAnswer, SecretProblem, UsageProblem
 
 from .issuer import Authority
@@ -21,6 +22,7 @@ from .scripted_server import Request, ScriptedServer, answer, answering
 from .test_proxy import basic, tunnel
 
 identity = pytest.importorskip("azure.identity")
+TokenCredential = pytest.importorskip("azure.core.credentials").TokenCredential
 
 MODULE = json.dumps({"00081199": {"vr": "SQ", "Value": []}}).encode()
 TENANT, CLIENT = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
@@ -229,6 +231,13 @@ def entra(authority: Authority) -> Iterator[Entra]:
     one = Entra(authority)
     with one.server:
         yield one
+
+
+@pytest.mark.parametrize("credential", ["managed", "default", "cli"])
+def test_the_real_package_takes_what_we_give_it(credential: str) -> None:
+    made = EntraTokens(Azure(credential), Network())._credential(None)
+    assert isinstance(made, TokenCredential)
+    made.close()
 
 
 def by_secret(entra: Entra, secret: Secret) -> Azure:
