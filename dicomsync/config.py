@@ -11,8 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from dicomsync import credentials
 from dicomsync.errors import UsageProblem
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -61,6 +70,8 @@ def _auto(value: object) -> float | None:
     return None if value in ("auto", None) else seconds(value)
 
 
+SecretPlace = Annotated[str, BeforeValidator(credentials.secret_place)]
+FilePlace = Annotated[str, BeforeValidator(credentials.file_place)]
 Duration = Annotated[float, BeforeValidator(seconds)]
 Size = Annotated[int, BeforeValidator(size_bytes)]
 
@@ -73,17 +84,40 @@ class ArchiveConfig(_Section):
     """`[archive]`: the one archive everything goes to."""
 
     url: str = Field(description="DICOMweb base URL, such as https://host/v2 or http://host:8042/dicom-web")
-    kind: Literal["auto", "dicom-server", "orthanc", "generic"] = "auto"
-    auth: Literal["none", "basic", "bearer"] = "none"
+    kind: Literal["auto", "dicom-server", "orthanc", "dcm4chee", "google", "healthimaging", "generic"] = (
+        "auto"
+    )
+    auth: Literal["none", "basic", "bearer", "oauth2", "azure"] = "none"
     username: str = ""
-    password_file: str = ""
-    token_file: str = ""
+    password_from: SecretPlace = ""
+    token_from: SecretPlace = ""
+    token_url: str = ""
+    client_id: str = ""
+    client_secret_from: SecretPlace = ""
+    client_auth: Literal["basic", "post"] = "basic"
+    scope: str = ""
+    audience: str = ""
+    resource: str = ""
+    azure_credential: Literal["managed", "default", "secret", "certificate", "cli"] = "managed"
+    azure_authority: str = Field(default="", pattern=r"^([A-Za-z0-9.-]+(:[0-9]{1,5})?)?$")
+    azure_certificate: FilePlace = ""
+    azure_certificate_password_from: SecretPlace = ""
+    tenant_id: str = ""
+    ca_file: FilePlace = ""
+    client_certificate: FilePlace = ""
+    client_key: FilePlace = ""
+    client_key_password_from: SecretPlace = ""
+    proxy: str = ""
+    proxy_username: str = ""
+    proxy_password_from: SecretPlace = ""
     confirm_wait: Duration = 30.0
     answer_timeout: Duration = 300.0
 
-    @field_validator("url")
+    @field_validator("url", "token_url", "proxy")
     @classmethod
-    def _url(cls, url: str) -> str:
+    def _url(cls, url: str, info: ValidationInfo) -> str:
+        if not url and info.field_name != "url":
+            return url
         try:
             parts = urlsplit(url)
             parts.port  # noqa: B018 - reading it is what checks it
@@ -177,29 +211,18 @@ def _across(data: Mapping[str, Any]) -> list[str]:
     listed = data.get("folders")
     folders = [_table(one).get("path") for one in listed] if isinstance(listed, (list, tuple)) else []
     paths = [path for path in folders if isinstance(path, str) and path and "\0" not in path]
-    problems = [_auth_problem(archive), *_overlaps(paths)]
+    problems = [*credentials.problems(archive), *_overlaps(paths)]
     if isinstance(ledger, str) and ledger:
         problems += [
             f"ledger.path lies inside the folder {path!r}: folders are only read, so put it elsewhere"
             for path in paths
             if _inside(_absolute(ledger), _absolute(path))
         ]
-    return [problem for problem in problems if problem]
+    return problems
 
 
 def _table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _auth_problem(archive: Mapping[str, Any]) -> str:
-    auth = archive.get("auth", "none")
-    if auth == "basic" and not (archive.get("username") and archive.get("password_file")):
-        return 'archive: auth = "basic" needs username and password_file'
-    if auth == "bearer" and not archive.get("token_file"):
-        return 'archive: auth = "bearer" needs token_file'
-    if auth == "none" and any(archive.get(key) for key in ("username", "password_file", "token_file")):
-        return 'archive: a credential is given, but auth = "none": set auth to "basic" or "bearer"'
-    return ""
 
 
 def _overlaps(paths: Sequence[str]) -> list[str]:

@@ -39,7 +39,7 @@ class ArchiveProblem(DicomsyncError):
 
 
 class SecretProblem(ArchiveProblem):
-    """A credential cannot be read; nothing was sent."""
+    """A credential cannot be had, or a proxy does not take it; the archive was sent nothing."""
 
 
 class NoAnswer(ArchiveProblem):

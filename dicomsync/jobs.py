@@ -15,7 +15,15 @@ from enum import StrEnum
 
 from dicomsync import dicomweb, header
 from dicomsync.dicomweb.response import Referenced, StoreResponse
-from dicomsync.errors import ArchiveProblem, BadAnswer, DicomsyncError, NoAnswer, NotThere, Refused
+from dicomsync.errors import (
+    ArchiveProblem,
+    BadAnswer,
+    DicomsyncError,
+    NoAnswer,
+    NotThere,
+    Refused,
+    SecretProblem,
+)
 from dicomsync.model import Changed, Due, Header, Source, StatKey
 from dicomsync.pacing import Signal, Trouble
 from dicomsync.rules import Answer, Finding, signal_for
@@ -272,7 +280,9 @@ def signal_of(error: DicomsyncError) -> Signal:
             return signal if signal.trouble is not Trouble.NONE else Signal(Trouble.SETUP, f"status {status}")
         case BadAnswer():
             return Signal(Trouble.FAILING, "its answer is not DICOMweb: a proxy's page?")
-    return Signal(Trouble.AUTH, "the credential cannot be read")
+        case SecretProblem():
+            return Signal(Trouble.AUTH, error.message)
+    return Signal(Trouble.SETUP, error.message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,16 +223,69 @@ def moment() -> Moment:
 
 
 def archive_of(config: ArchiveConfig) -> dicomweb.Archive:
-    """Turn `[archive]` into what the client takes."""
-    problem = dicomweb.check_url(config.url)
-    if problem:
-        raise UsageProblem(f"archive.url: {problem}.", hint="Nothing was sent.")
-    auth: dicomweb.Auth = dicomweb.NoAuth()
-    if config.auth == "basic":
-        auth = dicomweb.Basic(config.username, config.password_file)
-    elif config.auth == "bearer":
-        auth = dicomweb.Bearer(config.token_file)
-    return dicomweb.Archive(config.url, config.kind, auth, answer_timeout=config.answer_timeout)
+    """Turn `[archive]` into what the client takes; raises UsageProblem."""
+    problems = {
+        "url": dicomweb.check_url(config.url),
+        "token_url": dicomweb.check_token_url(config.token_url) if config.token_url else None,
+        "proxy": dicomweb.check_proxy(config.proxy) if config.proxy else None,
+    }
+    for key, problem in problems.items():
+        if problem:
+            raise UsageProblem(f"archive.{key}: {problem}.", hint="Nothing was sent.")
+    return dicomweb.Archive(
+        config.url,
+        config.kind,
+        _auth_of(config),
+        answer_timeout=config.answer_timeout,
+        network=_network_of(config),
+    )
+
+
+def _auth_of(config: ArchiveConfig) -> dicomweb.Auth:
+    match config.auth:
+        case "basic":
+            return dicomweb.Basic(config.username, dicomweb.Secret(config.password_from))
+        case "bearer":
+            return dicomweb.Bearer(dicomweb.Secret(config.token_from))
+        case "oauth2":
+            return dicomweb.ClientCredentials(
+                config.token_url,
+                config.client_id,
+                dicomweb.Secret(config.client_secret_from),
+                config.scope,
+                config.audience,
+                config.resource,
+                config.client_auth,
+            )
+        case "azure":
+            return dicomweb.Azure(
+                config.azure_credential,
+                config.scope or dicomweb.DICOM_SCOPE,
+                config.tenant_id,
+                config.client_id,
+                _secret(config.client_secret_from or config.azure_certificate_password_from),
+                config.azure_certificate,
+                config.azure_authority,
+            )
+        case _:
+            return dicomweb.NoAuth()
+
+
+def _network_of(config: ArchiveConfig) -> dicomweb.Network:
+    proxy = None
+    if config.proxy:
+        proxy = dicomweb.Proxy(config.proxy, config.proxy_username, _secret(config.proxy_password_from))
+    return dicomweb.Network(
+        config.ca_file or None,
+        config.client_certificate or None,
+        config.client_key or None,
+        _secret(config.client_key_password_from),
+        proxy,
+    )
+
+
+def _secret(place: str) -> dicomweb.Secret | None:
+    return dicomweb.Secret(place) if place else None
 
 
 def caps_of(config: Config) -> Caps:

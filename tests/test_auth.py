@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from dicomsync.dicomweb.auth import Auth, Authorizer, Basic, Bearer, NoAuth
-from dicomsync.errors import SecretProblem
+from dicomsync.dicomweb.auth import Auth, Azure, Basic, Bearer, ClientCredentials, NoAuth
+from dicomsync.dicomweb.authorizer import Authorizer
+from dicomsync.dicomweb.secrets import Secret
+from dicomsync.errors import SecretProblem, UsageProblem
 
 SECRET = "s3cr3t-c4n4ry"
 
 
-def a_file(path: Path, content: bytes) -> str:
+def a_file(path: Path, content: bytes) -> Secret:
     path.write_bytes(content)
-    return str(path)
+    return Secret(str(path))
 
 
 def test_no_authentication_sends_no_header() -> None:
@@ -40,9 +42,11 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(tmp_path: Path
     path = tmp_path / "t"
     authorizer = Authorizer(Bearer(a_file(path, b"first")))
     assert authorizer.header() == "Bearer first"
-    remembered = authorizer._remembered
+    reader = authorizer._reader
+    assert reader is not None
+    remembered = reader._remembered
     assert authorizer.header() == "Bearer first"
-    assert authorizer._remembered is remembered
+    assert reader._remembered is remembered
     a_file(tmp_path / "new", b"other")
     os.replace(tmp_path / "new", path)  # same size, and perhaps the same time: another inode
     assert authorizer.header() == "Bearer other"
@@ -84,7 +88,73 @@ def test_a_user_name_that_basic_cannot_carry_is_refused(tmp_path: Path, username
         Authorizer(Basic(username, a_file(tmp_path / "p", b"x"))).header()
 
 
-@pytest.mark.parametrize("auth", [NoAuth(), Basic("me", "/run/p"), Bearer("/run/t")])
+@pytest.mark.parametrize(
+    "auth",
+    [
+        NoAuth(),
+        Basic("me", Secret("/run/p")),
+        Bearer(Secret("env:TOKEN")),
+        ClientCredentials("https://issuer/token", "me", Secret("credential:client")),
+        Azure("secret", secret=Secret("/run/s")),
+    ],
+)
 def test_a_description_travels_between_processes_and_holds_no_secret(auth: Auth) -> None:
     assert pickle.loads(pickle.dumps(auth)) == auth
     assert hash(auth) == hash(pickle.loads(pickle.dumps(auth)))
+
+
+# Where a secret is
+
+
+def test_a_secret_may_be_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    authorizer = Authorizer(Bearer(Secret("env:ZZ_TOKEN")))
+    with pytest.raises(SecretProblem, match="environment variable that is not set") as caught:
+        authorizer.header()
+    assert "ZZ_TOKEN" not in str(caught.value), "it may be the secret, typed into the wrong place"
+    monkeypatch.setenv("ZZ_TOKEN", SECRET)
+    assert authorizer.header() == f"Bearer {SECRET}"
+    monkeypatch.setenv("ZZ_TOKEN", "two words")
+    with pytest.raises(SecretProblem, match="blanks"):
+        authorizer.header()
+
+
+def test_a_secret_may_be_a_credential_of_systemds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    authorizer = Authorizer(Bearer(Secret("credential:token")))
+    with pytest.raises(SecretProblem, match="systemd credential, and this process was given none") as caught:
+        authorizer.header()
+    assert "LoadCredential=" in caught.value.hint
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(SecretProblem, match="No such file"):
+        authorizer.header()
+    a_file(tmp_path / "token", SECRET.encode())
+    assert authorizer.header() == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        SECRET,
+        "",
+        "relative/" + SECRET,
+        "env:" + SECRET,
+        "env:",
+        "credential:../" + SECRET,
+        "credential:.." + SECRET,
+        "credential:",
+        "ENV:" + SECRET,
+        "file:" + SECRET,
+        "/" + SECRET + "\0",
+    ],
+)
+def test_a_secret_itself_is_no_place_of_one_and_is_not_repeated(typed: str) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        Secret(typed)
+    assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.hint}"
+
+
+def test_a_secret_that_looks_like_a_path_is_not_repeated_either() -> None:
+    typed = Secret("/" + SECRET)
+    with pytest.raises(SecretProblem) as caught:
+        Authorizer(Basic("me", typed)).header()
+    assert SECRET not in f"{caught.value!r} {caught.value.hint} {typed!r} {Basic('me', typed)!r}"

@@ -21,6 +21,7 @@ import pytest
 from dicomsync import samples
 from tests import orthanc as orthancs
 from tests.conftest import Done, Site, eventually, finished, small, uid_of
+from tests.issuer import Issuer
 from tests.scripted_server import Request, ScriptedServer, answer, answering
 
 NAME, PATIENT, BIRTH = "ZZNAME7K^QUILLON", "ZZPID52903", "18870613"
@@ -178,7 +179,7 @@ def served(sinks: Sinks) -> Iterator[Callable[..., str]]:
 def test_a_run_that_goes_well_says_nothing_of_anybody(sinks: Sinks, served: Callable[..., str]) -> None:
     site = sinks.site
     configure(
-        site, served(f"token={TOKEN}"), auth="bearer", token_file=secret(site, "token"), kind="dicom-server"
+        site, served(f"token={TOKEN}"), auth="bearer", token_from=secret(site, "token"), kind="dicom-server"
     )
     dry = site.run_backfill("-n", "-vv")
     done = all_commands(site)
@@ -213,7 +214,7 @@ def test_files_that_are_held_are_told_by_handles_alone(sinks: Sinks, served: Cal
     site.write(f"{DIRECTORY}/{FILE}-letter.dcm", f"Dear {NAME}, ".encode() * 99)
     site.write(f"{DIRECTORY}/\x1b[31m{FILE}\n.dcm", whole[:900])
     (site.folder / DIRECTORY / f"{FILE}-pipe.dcm").symlink_to(site.folder / FILE)
-    login = {"auth": "basic", "username": USER, "password_file": secret(site, "password")}
+    login = {"auth": "basic", "username": USER, "password_from": secret(site, "password")}
     configure(site, served(f"basic={USER}:{PASSWORD}"), **login)
     done = all_commands(site)
     assert [one.code for one in done] == [20, 20, 0, 0]
@@ -306,7 +307,7 @@ def test_what_an_archive_says_before_anything_is_sent_is_not_repeated(said: str,
     respond, _ = ANSWERS[said]
     site = sinks.site
     with ScriptedServer(answering(respond)) as server:
-        configure(site, server.url, auth="bearer", token_file=secret(site, "token"))
+        configure(site, server.url, auth="bearer", token_from=secret(site, "token"))
         done = site.run_backfill("-vv")
     sinks.check(done, site.run("status", "--json", "--ledger", site.ledger))
     assert done.code == 5
@@ -317,7 +318,7 @@ def test_an_archive_that_is_not_there_is_told_without_saying_for_whom(sinks: Sin
         sinks.site,
         f"http://127.0.0.1:{orthancs.free_port()}/v2",
         auth="bearer",
-        token_file=secret(sinks.site, "token"),
+        token_from=secret(sinks.site, "token"),
     )
     done = sinks.site.run_backfill("-vv")
     assert done.code == 5
@@ -335,16 +336,47 @@ def test_a_secret_that_cannot_be_used_is_not_shown(content: bytes | None, sinks:
     site = sinks.site
     path = Path(secret(site, "token"))
     path.unlink() if content is None else path.write_bytes(content)
-    configure(site, f"http://127.0.0.1:{orthancs.free_port()}/v2", auth="bearer", token_file=str(path))
+    configure(site, f"http://127.0.0.1:{orthancs.free_port()}/v2", auth="bearer", token_from=str(path))
     done = site.run_backfill("-vv")
     assert done.code == 5
     sinks.check(done)
+
+
+def test_a_token_of_an_issuer_and_the_secret_it_is_got_by_are_shown_nowhere(
+    sinks: Sinks, served: Callable[..., str]
+) -> None:
+    site = sinks.site
+    with Issuer() as issuer:
+        issuer.more = {"access_token": TOKEN}
+        oauth2 = {
+            "auth": "oauth2",
+            "token_url": issuer.url,
+            "client_id": USER,
+            "client_secret_from": secret(site, "password"),
+        }
+        configure(site, served(f"token={TOKEN}"), **oauth2, kind="dicom-server")
+        site.run("doctor", "-c", site.config_file)
+        done = all_commands(site)
+        assert [one.code for one in done] == [0, 0, 0, 0]
+        assert site.instances() == {"stored": 2}
+        sinks.check(*done)
+        issuer.respond = lambda _: loud(400, f'{{"error": "{BODY} {PASSWORD}"}}'.encode(), "application/json")
+        refused = all_commands(site)
+        assert refused[0].code in (0, 5)
+        told = site.run("doctor", "-c", site.config_file, "--json")
+        assert found_in((told.out + told.err).encode(), (*SECRETS, *FROM_OUTSIDE)) == []
+    sinks.check(*refused)
 
 
 @pytest.mark.parametrize(
     "line",
     [
         f'password = "{PASSWORD}"',
+        f'auth = "basic"\nusername = "{USER}"\npassword_from = "{PASSWORD}"',
+        f'auth = "bearer"\ntoken_from = "/{TOKEN}\\u0000"',
+        f'client_secret_from = "env:{PASSWORD}"',
+        f'token_url = "https://{USER}:{PASSWORD}@issuer.example/token"',
+        f'proxy = "http://{USER}:{PASSWORD}@proxy.example"',
         f'auth = "{PASSWORD}"',
         f'confirm_wait = "{PASSWORD}"',
         f'kind = "{PASSWORD}"',
@@ -378,7 +410,7 @@ def test_while_it_runs_no_secret_shows_in_the_list_of_processes_and_the_ledger_i
             kind="dicom-server",
             auth="basic",
             username=USER,
-            password_file=secret(site, "password"),
+            password_from=secret(site, "password"),
         )
         process = site.start_backfill("-vv")
         eventually(lambda: [one for one in server.seen if one.method == "POST"])

@@ -26,7 +26,9 @@ from dicomsync.dicomweb import (
     Bearer,
     BytesPart,
     Client,
+    Network,
     PartChanged,
+    Secret,
     check_kind,
     check_url,
     client_for,
@@ -126,14 +128,14 @@ def test_the_credential_of_the_moment_is_sent(tmp_path: Path) -> None:
     secret = tmp_path / "token"
     secret.write_text("first\n")
     with ScriptedServer(answering(lambda _: answer(401))) as server:
-        ours = client(server, auth=Bearer(str(secret)))
+        ours = client(server, auth=Bearer(Secret(str(secret))))
         assert ours.store([BytesPart(b"x")]).status == 401
         secret.write_text("second one\n")
         with pytest.raises(SecretProblem):
             ours.store([BytesPart(b"x")])
         secret.write_text("renewed\n")
         ours.store([BytesPart(b"x")])
-        client(server, auth=Basic("me", str(secret))).store([BytesPart(b"x")])
+        client(server, auth=Basic("me", Secret(str(secret)))).store([BytesPart(b"x")])
     assert [request.headers["authorization"] for request in server.seen] == [
         "Bearer first",
         "Bearer renewed",
@@ -233,7 +235,7 @@ def test_a_redirect_is_an_answer_and_never_followed(tmp_path: Path) -> None:
         ScriptedServer(answering(module)) as evil,
         ScriptedServer(answering(lambda _: answer(307, Location=f"{evil.url}/studies"))) as server,
     ):
-        stored = client(server, auth=Bearer(str(tmp_path / "t"))).store([BytesPart(b"x")])
+        stored = client(server, auth=Bearer(Secret(str(tmp_path / "t")))).store([BytesPart(b"x")])
         assert (stored.status, stored.response) == (307, None)
         assert evil.connections == 0
 
@@ -634,7 +636,7 @@ def test_bad_urls_are_told_in_words_without_secrets(url: str) -> None:
 
 
 def test_an_archive_is_a_value_that_travels() -> None:
-    archive = Archive("http://h/v2//", auth=Bearer("/run/t"))
+    archive = Archive("http://h/v2//", auth=Bearer(Secret("/run/t")))
     assert archive.url == "http://h/v2"
     assert pickle.loads(pickle.dumps(archive)) == archive
     assert client_for(archive) is client_for(pickle.loads(pickle.dumps(archive)))
@@ -672,10 +674,12 @@ def test_an_unknown_certificate_is_refused_in_words_before_anything_is_sent(
 
 def test_a_site_can_add_its_own_authority(certificate: Path) -> None:
     with ScriptedServer(answering(module), tls=tls(certificate)) as server:
-        stored = client(server, ca_file=str(certificate)).store([BytesPart(b"x" * (5 << 20))])
+        stored = client(server, network=Network(ca_file=str(certificate))).store(
+            [BytesPart(b"x" * (5 << 20))]
+        )
         assert (stored.status, stored.complete) == (200, True)
     with pytest.raises(ArchiveProblem, match="cannot be read"):
-        client(server, ca_file=str(certificate) + "missing")
+        client(server, network=Network(ca_file=str(certificate) + "missing"))
 
 
 def test_a_stalled_tls_connection_is_cut_off(certificate: Path) -> None:
@@ -684,5 +688,5 @@ def test_a_stalled_tls_connection_is_cut_off(certificate: Path) -> None:
         peer.stall()
 
     with ScriptedServer(stall, tls=tls(certificate)) as server:
-        error = failure(server, BIG, ca_file=str(certificate), idle_timeout=0.3)
+        error = failure(server, BIG, network=Network(ca_file=str(certificate)), idle_timeout=0.3)
     assert error.why == "timeout"

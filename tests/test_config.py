@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
+import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from dicomsync import config
+from dicomsync import config, service
 from dicomsync.config import Config
 from dicomsync.errors import UsageProblem
 
@@ -128,7 +131,7 @@ def test_toml_no_parser_takes_is_a_problem_of_the_config_and_not_of_the_program(
         ),
         (
             "[archive]\nurl='http://h'\npassword = 'hunter2'\n" + LEDGER,
-            "archive.password: no such key (did you mean 'password_file'?)",
+            "archive.password: no such key (did you mean 'password_from'?)",
         ),
         (WHOLE + "pth = 1\n", "ledger.pth: no such key (did you mean 'path'?)"),
         (WHOLE + FOLDER + "exlude = []\n", "folders.1.exlude: no such key (did you mean 'exclude'?)"),
@@ -170,7 +173,7 @@ def test_an_unknown_key_is_refused_with_what_was_probably_meant(text: str, expec
         (WHOLE + "[upload]\ntransfers = nan\n", "upload.transfers"),
         ("[archive]\nurl = 5\n" + LEDGER, "archive.url"),
         (
-            ARCHIVE + "auth = 'basic'\nusername = 1979-05-27\npassword_file = '/p'\n" + LEDGER,
+            ARCHIVE + "auth = 'basic'\nusername = 1979-05-27\npassword_from = '/p'\n" + LEDGER,
             "archive.username",
         ),
     ],
@@ -343,23 +346,121 @@ def test_a_url_is_kept_as_it_was_given(url: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ('auth = "basic"', "needs username and password_file"),
-        ('auth = "basic"\nusername = "anna"', "needs username and password_file"),
-        ('auth = "basic"\npassword_file = "/p"', "needs username and password_file"),
-        ('auth = "bearer"', "needs token_file"),
-        ('username = "anna"', 'but auth = "none"'),
-        ('token_file = "/t"', 'but auth = "none"'),
-        ('password_file = "/p"', 'but auth = "none"'),
+        ('auth = "basic"', "needs password_from and username"),
+        ('auth = "basic"\nusername = "anna"', "needs password_from"),
+        ('auth = "basic"\npassword_from = "/p"', "needs username"),
+        ('auth = "bearer"', "needs token_from"),
+        ('username = "anna"', 'auth = "none" does not use'),
+        ('token_from = "/t"', 'auth = "none" does not use'),
+        ('password_from = "/p"', 'auth = "none" does not use'),
     ],
 )
 def test_a_credential_that_would_not_be_used_or_is_missing_is_told(lines: str, expected: str) -> None:
     assert expected in only(ARCHIVE + lines + "\n" + LEDGER)
 
 
+OAUTH = """auth = "oauth2"
+token_url = "https://issuer.example/token"
+client_id = "dicomsync"
+client_secret_from = "credential:client"
+"""
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'auth = "basic"\nusername = "anna"\npassword_from = "env:PASSWORD"',
+        'auth = "bearer"\ntoken_from = "/etc/dicomsync/a token"',
+        OAUTH,
+        OAUTH + 'client_auth = "post"\nscope = "a b"\naudience = "pacs"\nresource = "https://pacs/"',
+        'auth = "azure"',
+        'auth = "azure"\nclient_id = "c"\nscope = "s"',
+        'auth = "azure"\nazure_credential = "cli"',
+        'auth = "azure"\nazure_credential = "default"\nazure_authority = "login.microsoftonline.us"',
+        'auth = "azure"\nazure_credential = "secret"\ntenant_id = "t"\nclient_id = "c"\n'
+        'client_secret_from = "/s"',
+        'auth = "azure"\nazure_credential = "certificate"\ntenant_id = "t"\nclient_id = "c"\n'
+        'azure_certificate = "/c.pem"\nazure_certificate_password_from = "env:P"',
+        'ca_file = "/ca.pem"\nclient_certificate = "/c.pem"\nclient_key = "/k.pem"\n'
+        'client_key_password_from = "credential:k"',
+        'proxy = "http://proxy.example:3128"\nproxy_username = "me"\nproxy_password_from = "/p"',
+    ],
+)
+def test_who_we_are_and_the_way_there_become_what_the_client_takes(lines: str) -> None:
+    archive = service.archive_of(config.parse(ARCHIVE + lines + "\n" + LEDGER).archive)
+    assert pickle.loads(pickle.dumps(archive)) == archive
+    for key, value in tomllib.loads(lines).items():
+        if key not in ("auth", "azure_credential", "client_auth"):
+            assert str(value) in every_text(archive), key
+
+
+def every_text(value: object) -> set[str]:
+    """Collect all texts in a description."""
+    if dataclasses.is_dataclass(value):
+        return {text for one in dataclasses.fields(value) for text in every_text(getattr(value, one.name))}
+    return {value} if isinstance(value, str) else set()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "password_from",
+        "token_from",
+        "client_secret_from",
+        "azure_certificate_password_from",
+        "client_key_password_from",
+        "proxy_password_from",
+    ],
+)
+@pytest.mark.parametrize(
+    "typed", ["hunter2", "env:hunter2 x", "credential:../hunter2", "file:hunter2", "env:hunter-2"]
+)
+def test_a_secret_typed_into_the_config_is_refused_and_not_repeated(key: str, typed: str) -> None:
+    (line, *_) = told(ARCHIVE + f"{key} = '{typed}'\n" + LEDGER)
+    assert line.startswith(f"archive.{key}: says where the secret is")
+    with pytest.raises(UsageProblem) as caught:
+        config.parse(ARCHIVE + LEDGER, [f"archive.{key}={typed}"])
+    assert "hunter" not in f"{line} {caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ('auth = "oauth2"', "needs client_id and client_secret_from and token_url"),
+        (OAUTH + 'token_from = "/t"', "does not use token_from"),
+        ('auth = "azure"\nclient_secret_from = "/s"', "does not use client_secret_from"),
+        (
+            'auth = "azure"\nazure_credential = "secret"',
+            "needs client_id and client_secret_from and tenant_id",
+        ),
+        ('auth = "azure"\nazure_authority = "https://login.example"', "archive.azure_authority: "),
+        ('azure_credential = "cli"', 'auth = "none" does not use azure_credential'),
+        ('client_key = "/k"', "client_key is given without client_certificate"),
+        ('proxy_username = "me"', "proxy_username is given without proxy"),
+        ('ca_file = "ca.pem"', "archive.ca_file: is the path of a file"),
+        ('proxy = "http://me:hunter2@proxy"', "archive.proxy: url must not hold a user name or password"),
+        ('proxy = "socks5://proxy"', "archive.proxy: url must begin with"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_told(lines: str, expected: str) -> None:
+    problems = told(ARCHIVE + lines + "\n" + LEDGER)
+    assert any(expected in one for one in problems), problems
+    assert "hunter2" not in str(problems)
+
+
+@pytest.mark.parametrize(
+    ("key", "url"), [("token_url", "http://issuer.example/token"), ("proxy", "http://proxy.example/path")]
+)
+def test_what_the_client_would_refuse_is_refused_beforehand_with_its_key(key: str, url: str) -> None:
+    checked = config.parse(ARCHIVE + OAUTH + LEDGER).archive.model_copy(update={key: url})
+    with pytest.raises(UsageProblem, match=f"archive.{key}: "):
+        service.archive_of(checked)
+
+
 def test_a_bad_url_and_a_bad_credential_are_told_together() -> None:
     of_url, of_credential = told('[archive]\nurl = "x"\nauth = "bearer"\n' + LEDGER)
     assert of_url.startswith("archive.url: url must begin")
-    assert of_credential == 'archive: auth = "bearer" needs token_file'
+    assert of_credential == 'archive: auth = "bearer" needs token_from'
 
 
 # places

@@ -19,15 +19,18 @@ import httpx
 import pytest
 
 from dicomsync import config, doctor, mounts, sandbox, scan
-from dicomsync.doctor import archive as archives
+from dicomsync.dicomweb import Archive
+from dicomsync.doctor import certificate as certificates
 from dicomsync.doctor import folders, ledger
 from dicomsync.doctor.check import Check, State, attempt
 from dicomsync.doctor.folders import Tally
 from dicomsync.ledger import Ledger
 from dicomsync.model import Folder
 from tests.conftest import Site, small
+from tests.issuer import Authority, Issuer, guarded
 from tests.orthanc import Orthanc, free_port
 from tests.scripted_server import TEST_CERTIFICATE, Request, ScriptedServer, answer, answering
+from tests.test_proxy import tunnel
 
 SECRET = "correct-horse-battery"
 OK, WARNING, PROBLEM = State.OK, State.WARNING, State.PROBLEM
@@ -143,7 +146,7 @@ def test_a_secret_that_others_can_read_is_a_warning(
     secret = site.home / "token"
     secret.write_text(SECRET + "\n")
     secret.chmod(mode)
-    told = look(site, sandboxed.url, archive={"auth": "bearer", "token_file": str(secret)})
+    told = look(site, sandboxed.url, archive={"auth": "bearer", "token_from": str(secret)})
     assert told["credential"].state is state
     assert told["credential"].todo.startswith(todo)
     assert str(secret) in told["credential"].words
@@ -153,7 +156,7 @@ def test_a_credential_that_is_missing_is_a_problem_and_a_wrong_one_is_the_archiv
     site: Site, sandboxed: sandbox.Archive
 ) -> None:
     secret = site.home / "token"
-    auth = {"auth": "bearer", "token_file": str(secret)}
+    auth = {"auth": "bearer", "token_from": str(secret)}
     told = look(site, sandboxed.url, archive=auth)
     assert (told["credential"].state, told["archive"].state) == (PROBLEM, PROBLEM)
     assert not sandboxed.requests, "something was sent"
@@ -165,6 +168,82 @@ def test_a_credential_that_is_missing_is_a_problem_and_a_wrong_one_is_the_archiv
     assert "credential was not accepted" in told["archive"].todo
     secret.write_text(SECRET)
     assert look(site, sandboxed.url, archive=auth)["archive"].state is OK
+
+
+def nothing(_: Request) -> bytes:
+    return answer(200, b"[]", Content_Type="application/dicom+json")
+
+
+def oauth2(issuer: Issuer, secret: Path) -> dict[str, str]:
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    return {
+        "auth": "oauth2",
+        "token_url": issuer.url,
+        "client_id": "me",
+        "client_secret_from": str(secret),
+    }
+
+
+def test_a_token_is_asked_for_and_its_life_is_told(site: Site) -> None:
+    with Issuer() as issuer, guarded(issuer, nothing) as archive:
+        auth = oauth2(issuer, site.home / "secret")
+        told = look(site, archive.url, archive=auth)
+        assert told["credential"].state is OK
+        assert "good for 1 h" in told["credential"].words or "good for 60 min" in told["credential"].words
+        assert told["archive"].state is not PROBLEM
+        issuer.lifetime_seconds = 5
+        told = look(site, archive.url, archive=auth)
+        assert told["credential"].state is WARNING
+        assert "longer life" in told["credential"].todo
+
+
+def test_an_issuer_that_gives_no_token_or_is_not_there_is_a_problem_with_a_way_out(site: Site) -> None:
+    with Issuer() as issuer, guarded(issuer, nothing) as archive:
+        auth = oauth2(issuer, site.home / "secret")
+        issuer.respond = lambda _: answer(401, b'{"error": "invalid_client"}')
+        told = look(site, archive.url, archive=auth)
+        assert told["credential"].state is PROBLEM
+        assert "expired" in told["credential"].todo
+        auth["token_url"] = f"http://127.0.0.1:{free_port()}/token"
+        told = look(site, archive.url, archive=auth)
+        assert told["credential"].state is PROBLEM
+        assert "token endpoint" in told["credential"].words
+
+
+def test_a_systemd_credential_outside_of_its_service_is_told_with_how_to_try_it(
+    site: Site, absent: str
+) -> None:
+    told = look(site, absent, archive={"auth": "bearer", "token_from": "credential:token"})
+    assert told["credential"].state is PROBLEM
+    assert "systemd-run -P -p LoadCredential=" in told["credential"].todo
+
+
+def test_our_own_certificate_is_looked_at_too(site: Site, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.client("modality")
+    ours = {"ca_file": authority.file, "client_certificate": certificate, "client_key": key}
+    with ScriptedServer(module(), tls=authority.server(asks=authority)) as server:
+        told = look(site, server.url, archive=ours)
+        assert told["archive"].state is not PROBLEM
+        assert told["client certificate"].state is OK
+        assert "expires in" in told["client certificate"].words
+        told = look(site, server.url, archive={**ours, "client_key": certificate})
+        assert told["client certificate"].state is PROBLEM
+
+
+def test_through_a_proxy_the_certificate_is_looked_at_and_nobody_reached_past_it(
+    site: Site, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    with (
+        ScriptedServer(module(), tls=authority.server()) as server,
+        ScriptedServer(tunnel) as proxy,
+    ):
+        way = {"ca_file": authority.file, "proxy": proxy.url.removesuffix("/v2")}
+        told = look(site, server.url, archive=way)
+        assert "expires in" in told["certificate"].words
+        assert server.connections == proxy.connections > 0
 
 
 # The folders
@@ -485,8 +564,8 @@ def test_a_certificate_says_when_it_ends_whether_it_is_trusted_or_not(
     context.load_cert_chain(short_lived)
     now = time.time() + days_on * 86400
     with ScriptedServer(module(), tls=context) as server:
-        monkeypatch.setattr(archives.time, "time", lambda: now)  # type: ignore[attr-defined]
-        (told,) = archives.certificate(server.url)
+        monkeypatch.setattr(certificates.time, "time", lambda: now)  # type: ignore[attr-defined]
+        (told,) = certificates.examine(Archive(server.url))
     assert told.state is state
     assert words in told.words
     assert not server.seen, "something was sent without trust"
@@ -512,13 +591,13 @@ def test_a_certificate_that_is_not_trusted_is_the_archives_problem(site: Site, s
     ],
 )
 def test_plain_http_is_for_this_machine(url: str, state: State, words: str) -> None:
-    (told,) = archives.certificate(url)
+    (told,) = certificates.examine(Archive(url))
     assert told.state is state
     assert words in told.words
 
 
 def test_an_end_that_cannot_be_looked_at_is_told(absent: str) -> None:
-    (told,) = archives.certificate(absent.replace("http:", "https:"))
+    (told,) = certificates.examine(Archive(absent.replace("http:", "https:")))
     assert told.state is WARNING
     assert "could not be looked at" in told.words
 
@@ -528,12 +607,12 @@ def test_ends_are_read_as_openssl_reads_them() -> None:
     decoded, raw = context.get_ca_certs(), context.get_ca_certs(binary_form=True)
     assert len(raw) > 50
     for one, der in zip(decoded, raw, strict=True):
-        assert archives.expiry(der) == ssl.cert_time_to_seconds(str(one["notAfter"]))
+        assert certificates.expiry(der) == ssl.cert_time_to_seconds(str(one["notAfter"]))
     der = ssl.PEM_cert_to_DER_cert(TEST_CERTIFICATE)
-    assert archives.expiry(der) == datetime(2120, 1, 1, tzinfo=UTC).timestamp()
+    assert certificates.expiry(der) == datetime(2120, 1, 1, tzinfo=UTC).timestamp()
     for cut in range(len(der)):
         with pytest.raises((ValueError, IndexError)):
-            archives.expiry(bytes(cut) + der[cut : cut + 40])
+            certificates.expiry(bytes(cut) + der[cut : cut + 40])
 
 
 # What is read

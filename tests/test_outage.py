@@ -233,7 +233,7 @@ def test_a_credential_that_cannot_be_read_is_told_and_nothing_is_sent(
 ) -> None:
     fresh_samples(site)
     token = site.home / "token"
-    site.configure(sandboxed.url, archive={"auth": "bearer", "token_file": str(token)})
+    site.configure(sandboxed.url, archive={"auth": "bearer", "token_from": str(token)})
     sandboxed.set_faults(["token=good"])
     done = site.run_backfill(within=30)
     assert done.code == 5, done

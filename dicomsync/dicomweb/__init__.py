@@ -10,8 +10,8 @@ Everything goes in and comes out as values, streams both ways, and every error i
         sizes = [sum(map(len, part.chunks)) for part in parts]
 """
 
-from .archive import Archive, check_kind, check_url
-from .auth import Auth, Basic, Bearer, NoAuth
+from .archive import Archive, check_kind
+from .auth import DICOM_SCOPE, Auth, Azure, Basic, Bearer, ClientCredentials, NoAuth
 from .bodies import BytesPart, Part, PartChanged, StoreBody
 from .client import Client, client_for, close_clients
 from .delete import Deletion, Outcome
@@ -19,19 +19,25 @@ from .dicomjson import Dataset, uid, value
 from .identify import Identified
 from .kinds import KINDS, Kind
 from .multipart import ReceivedPart, boundary_of, read_parts
+from .network import Network, Proxy, check_proxy
 from .response import Failed, Referenced, StoreResponse
 from .retrieve import Metadata
 from .search import Level, SearchResults
+from .secrets import Secret
 from .store import StoreAnswer
+from .urls import check_token_url, check_url
 
 __all__ = [
+    "DICOM_SCOPE",
     "KINDS",
     "Archive",
     "Auth",
+    "Azure",
     "Basic",
     "Bearer",
     "BytesPart",
     "Client",
+    "ClientCredentials",
     "Dataset",
     "Deletion",
     "Failed",
@@ -39,18 +45,23 @@ __all__ = [
     "Kind",
     "Level",
     "Metadata",
+    "Network",
     "NoAuth",
     "Outcome",
     "Part",
     "PartChanged",
+    "Proxy",
     "ReceivedPart",
     "Referenced",
     "SearchResults",
+    "Secret",
     "StoreAnswer",
     "StoreBody",
     "StoreResponse",
     "boundary_of",
     "check_kind",
+    "check_proxy",
+    "check_token_url",
     "check_url",
     "client_for",
     "close_clients",

@@ -14,7 +14,7 @@ from typing import Final
 
 from ..errors import UsageProblem
 from . import delete, retrieve, store
-from .archive import Archive, check_kind, check_url
+from .archive import Archive, check_kind
 from .bodies import Part, SinglePartBody, StoreBody
 from .delete import Deletion
 from .identify import Identified, identify
@@ -25,6 +25,7 @@ from .retrieve import Metadata
 from .search import Level, Query, SearchResults
 from .session import Session, checked_uid
 from .store import StoreAnswer
+from .urls import check_url
 
 
 class Client:

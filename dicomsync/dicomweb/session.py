@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.cookiejar
 import json
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,14 +11,14 @@ from typing import Final
 
 import httpx
 
-from .. import __version__
-from ..errors import ArchiveProblem, BadAnswer, NoAnswer, Refused, UsageProblem
+from ..errors import BadAnswer, NoAnswer, Refused, UsageProblem
 from .archive import Archive
-from .auth import Authorizer
+from .authorizer import Authorizer
 from .bodies import Body
 from .dicomjson import Dataset, clean_uid, rows
+from .network import transport_to
 from .retry import short_retries
-from .transport import Limit, Transport
+from .transport import Limit, strict_client
 from .wire import FAILURES, no_answer, refused, silence_loggers
 
 DICOM_JSON: Final = "application/dicom+json"
@@ -112,6 +110,11 @@ class Exchange:
             received_bytes += len(chunk)
             yield chunk
 
+    def certificate(self) -> bytes:
+        """Give the certificate (DER) that the archive showed for this request; b"" over plain http."""
+        secure = self._answer.extensions["network_stream"].get_extra_info("ssl_object")
+        return b"" if secure is None else secure.getpeercert(True) or b""
+
     def read(self) -> bytes:
         """Read the answer's body whole; raises BadAnswer too as soon as it is larger than the cap."""
         body = bytearray()
@@ -128,13 +131,9 @@ class Session:
     def __init__(self, archive: Archive, keepalive_seconds: float) -> None:
         silence_loggers()
         self.archive = archive
-        self._authorizer = Authorizer(archive.auth)
-        self._http = httpx.Client(
-            transport=Transport(_tls(archive), keepalive_seconds),
-            trust_env=False,
-            follow_redirects=False,
-            cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=())),
-            headers={"User-Agent": f"dicomsync/{__version__}", "Accept-Encoding": "identity"},
+        self._authorizer = Authorizer(archive.auth, archive.network)
+        self._http = strict_client(
+            transport_to(archive.url, archive.network, keepalive_seconds, shows_certificate=True)
         )
 
     def close(self) -> None:
@@ -166,12 +165,17 @@ class Session:
     ) -> Iterator[Exchange]:
         """Send one request, with a body made anew each time, and give the exchange while it is open.
 
-        A request that never began is repeated for some seconds (`short_retries`). Raises NoAnswer,
-        SecretProblem, and unchanged whatever a part of the body raises.
+        A request that never began is repeated for some seconds (`short_retries`); one that is answered
+        401 is sent once more if there is a newer credential. Raises NoAnswer, SecretProblem, and
+        unchanged whatever a part of the body raises.
         """
         archive = self.archive
         retrying = short_retries(archive.short_retries, archive.short_retry_seconds)
-        exchange, answer = retrying(self._begin, method, url, {"Accept": accept, **(headers or {})}, body)
+        asked = {"Accept": accept, **(headers or {})}
+        exchange, answer = retrying(self._begin, method, url, asked, body)
+        if exchange.status == 401 and self._authorizer.renew(answer.request.headers.get("authorization")):
+            answer.close()  # nothing was stored: it is said once more, with another credential
+            exchange, answer = retrying(self._begin, method, url, asked, body)
         try:
             yield exchange
         finally:
@@ -254,22 +258,6 @@ def _no_answer(error: Exception, body: Body | None) -> NoAnswer:
     if body is None:
         return no_answer(error)
     return no_answer(error, sent_bytes=body.sent_bytes, total_bytes=body.content_length)
-
-
-def _tls(archive: Archive) -> ssl.SSLContext | None:
-    """Certificates are checked, always; the site's own authority can be added, never put in their place."""
-    if not archive.url.startswith("https:"):
-        return None
-    context = httpx.create_ssl_context(verify=True, trust_env=False)
-    if archive.ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=archive.ca_file)
-        except OSError:  # ssl.SSLError among them
-            raise ArchiveProblem(
-                f"the certificates in {archive.ca_file} cannot be read; nothing was sent",
-                hint="ca_file is one file of certificates in PEM form.",
-            ) from None
-    return context
 
 
 def checked_uid(uid: str) -> str:

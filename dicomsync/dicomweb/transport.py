@@ -7,6 +7,7 @@ Here a request carries one `Limit` that all its socket calls obey. It travels as
 
 from __future__ import annotations
 
+import http.cookiejar
 import re
 import select
 import socket
@@ -14,14 +15,19 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpcore
 import httpx
 
+from .. import __version__
+from ..errors import SecretProblem
+
 _ANSWER: Final = re.compile(rb"HTTP/1\.[01] [2-9]")  # the head of an answer that is not 1xx
 _LOOK_SECONDS: Final = 0.25  # while the archive takes nothing: how often to look for an early answer
 _IDLE_CONNECTIONS: Final = 8
+_RECORD_BYTES: Final = 16 << 10  # of TLS (RFC 8446 5.1)
 
 
 class Limit(float):
@@ -51,23 +57,52 @@ class Limit(float):
         return min(self.idle_seconds, self.ends_at - time.monotonic())
 
 
+@dataclass(slots=True)
+class ProxyRoute:
+    """The way through an HTTP proxy: its URL, TLS for one that is reached by https, our credential to it."""
+
+    url: str
+    ssl_context: ssl.SSLContext | None = None
+    authorization: bytes | None = field(default=None, repr=False)
+
+
+def strict_client(transport: Transport) -> httpx.Client:
+    """Make a client that follows no redirect, keeps no cookie and takes nothing from the environment."""
+    return httpx.Client(
+        transport=transport,
+        trust_env=False,
+        follow_redirects=False,
+        cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=())),
+        headers={"User-Agent": f"dicomsync/{__version__}", "Accept-Encoding": "identity"},
+    )
+
+
 class Transport(httpx.BaseTransport):
-    """HTTP/1.1 over bounded streams: no proxy of the environment's, no redirects, no retries.
+    """HTTP/1.1 over bounded streams: no proxy but `proxy`, no redirects, no retries.
 
     `ssl_context` None is for plain http. Threads share it and never wait for one another.
     """
 
-    def __init__(self, ssl_context: ssl.SSLContext | None, keepalive_seconds: float) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl_context,
-            max_connections=None,
-            max_keepalive_connections=_IDLE_CONNECTIONS,
-            keepalive_expiry=keepalive_seconds,
-            http1=True,
-            http2=False,
-            retries=0,
-            network_backend=_Backend(),
-        )
+    def __init__(
+        self, ssl_context: ssl.SSLContext | None, keepalive_seconds: float, proxy: ProxyRoute | None = None
+    ) -> None:
+        settings: dict[str, Any] = {
+            "ssl_context": ssl_context,
+            "max_connections": None,
+            "max_keepalive_connections": _IDLE_CONNECTIONS,
+            "keepalive_expiry": keepalive_seconds,
+            "http1": True,
+            "http2": False,
+            "retries": 0,
+            "network_backend": _Backend(),
+        }
+        if proxy is None:
+            self._pool = httpcore.ConnectionPool(**settings)
+        else:
+            said = [] if proxy.authorization is None else [(b"Proxy-Authorization", proxy.authorization)]
+            self._pool = httpcore.HTTPProxy(
+                proxy.url, proxy_headers=said, proxy_ssl_context=proxy.ssl_context, **settings
+            )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and give its answer, the body still to be read; raises httpx's exceptions."""
@@ -92,7 +127,7 @@ class Transport(httpx.BaseTransport):
             answer.status,
             headers=answer.headers,
             stream=_AnswerStream(answer),
-            extensions={"http_version": answer.extensions["http_version"]},
+            extensions={key: answer.extensions[key] for key in ("http_version", "network_stream")},
         )
 
     def close(self) -> None:
@@ -118,6 +153,11 @@ def _as_httpx() -> Iterator[None]:
     try:
         yield
     except _HTTPCORE_ERRORS as error:
+        if isinstance(error, httpcore.ProxyError) and str(error).startswith("407"):
+            raise SecretProblem(
+                "no credential: the proxy does not accept ours (407); the archive was sent nothing",
+                hint="Are proxy_username and proxy_password_from right?",
+            ) from None
         raise getattr(httpx, type(error).__name__, httpx.TransportError)(str(error)) from error
 
 
@@ -154,10 +194,11 @@ class _Backend(httpcore.NetworkBackend):
 class _Stream(httpcore.NetworkStream):
     """One connection: reads and writes end by the request's Limit, and an early answer ends a write."""
 
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, *, is_nested: bool = False) -> None:
         self._inner = inner
         self._socket: socket.socket = inner.get_extra_info("socket")
         self._is_tls = isinstance(self._socket, ssl.SSLSocket)
+        self._is_nested = is_nested
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         seconds = timeout.left() if isinstance(timeout, Limit) else timeout
@@ -180,6 +221,9 @@ class _Stream(httpcore.NetworkStream):
         """Send what the socket takes within the limit: how many bytes that was."""
         if limit.left() <= 0:
             raise TimeoutError
+        if self._is_nested:  # TLS to the archive inside TLS to the proxy: the socket knows the outer one only
+            self._inner.write(piece := bytes(rest[:_RECORD_BYTES]), limit.left())
+            return len(piece)
         if self._is_tls:
             self._socket.settimeout(limit.left())
             return self._socket.send(rest)
@@ -218,7 +262,8 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout))
+        inner = self._inner.start_tls(ssl_context, server_hostname, timeout)
+        return _Stream(inner, is_nested=self._is_tls)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

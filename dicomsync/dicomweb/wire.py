@@ -62,6 +62,7 @@ _SENTENCES: Final = {
 }
 
 _LONGEST_RETRY_AFTER: Final = 3600.0
+_STATUS: Final = re.compile(r"[1-5][0-9]{2}\b", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
 _ADVICE: Final = {
@@ -74,6 +75,7 @@ _ADVICE: Final = {
     ),
     405: "the archive does not offer this request at this base URL.",
     406: "the archive does not answer in application/dicom+json: is the base URL its DICOMweb root?",
+    407: "the proxy does not accept our credential: check proxy_username and proxy_password_from.",
     413: "the request is larger than the archive, or a proxy before it, accepts.",
     415: "the archive does not take this media type: is the base URL its DICOMweb root?",
     429: "the archive asks for fewer requests; nothing needs to be done.",
@@ -102,6 +104,8 @@ def _cause(error: BaseException) -> str:
     name = type(error).__name__
     found: BaseException | None = error
     while found is not None:
+        if isinstance(found, httpx.ProxyError) and _STATUS.match(str(found)):
+            return f"the proxy answered {str(found)[:3]}"
         if isinstance(found, ssl.SSLCertVerificationError):
             return f"its TLS certificate was not accepted: {found.verify_message}"
         if isinstance(found, ssl.SSLError):

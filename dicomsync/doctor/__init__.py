@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dicomsync import service
 from dicomsync.config import Config
-from dicomsync.doctor import archive, folders, ledger
+from dicomsync.doctor import archive, certificate, credential, folders, ledger
 from dicomsync.doctor.check import Check, State, as_json, attempt, exit_code, looked, ok, text, user
 
 __all__ = ["Check", "State", "as_json", "examine", "exit_code", "text"]
@@ -30,12 +30,12 @@ def examine(source: str, load: Callable[[], Config]) -> list[Check]:
     checks = [ok("config", f"{source} can be used; all below is as user {user()} sees it")]
     where = attempt("archive", lambda: service.archive_of(config.archive))
     if not isinstance(where, Check):
-        checks += looked("credential", lambda: archive.credential(where))
+        checks += looked("credential", lambda: credential.examine(where), ANSWER_SECONDS)
     checks += folders.examine(config)
     url = config.archive.url.rstrip("/")
     checks += looked("ledger", lambda: ledger.examine(Path(config.ledger.path), url))
     if isinstance(where, Check):
         return [*checks, where]
     checks += looked("archive", lambda: archive.answers(where), ANSWER_SECONDS)
-    checks += looked("certificate", lambda: archive.certificate(url))
+    checks += looked("certificate", lambda: certificate.examine(where), ANSWER_SECONDS)
     return checks + looked("clock", lambda: archive.clock(where), ANSWER_SECONDS)
