@@ -109,6 +109,11 @@ class Delivery:
         """How many more requests may go now."""
         return self._pace.transfers - len(self._busy)
 
+    def hurry(self, now: Moment) -> None:
+        """Ask an archive that is left alone at once how it is: a person wants to know."""
+        if not self.circuit.closed:
+            self.circuit = replace(self.circuit, probe_at=min(self.circuit.probe_at, now.mono))
+
     def plan(self, now: Moment) -> list[Work]:
         """Say which requests go now; what they are about is recorded before they do."""
         if not self._pace.sends:
