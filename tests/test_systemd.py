@@ -122,7 +122,7 @@ def test_a_unit_without_its_sandbox_would_not_pass(installed: Path) -> None:
         ("Service.Type", ["notify"]),
         ("Service.NotifyAccess", ["main"]),
         ("Service.ExecStart", ["/opt/dicomsync/bin/dicomsync run -c /etc/dicomsync/%i.toml"]),
-        ("Service.ExecReload", ["/bin/kill -HUP $MAINPID"]),
+        ("Service.ExecReload", ["/bin/sh -c 'kill -HUP \"$MAINPID\"'"]),
         ("Service.WatchdogSec", ["120"]),
         ("Service.Restart", ["always"]),
         ("Service.RestartSec", ["10"]),
