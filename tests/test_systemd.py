@@ -197,4 +197,5 @@ def test_the_user_and_the_directories_are_made(tmp_path: Path) -> None:
     assert uid != 0
     assert user.endswith("/nologin")
     config = (tmp_path / "etc/dicomsync").stat()
-    assert (config.st_uid, config.st_gid, config.st_mode & 0o7777) == (0, gid, 0o750)
+    # What root writes there is the group's to read.
+    assert (config.st_uid, config.st_gid, config.st_mode & 0o7777) == (0, gid, 0o2750)
