@@ -182,8 +182,9 @@ class Daemon:
         )
         fresh = f"{self._status_file}.new"
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with open(descriptor, "w") as file:
+                os.fchmod(descriptor, 0o640)  # the service's umask would keep the group out
                 json.dump(told | {"written_at": round(time.time(), 3)}, file)
             os.replace(fresh, self._status_file)
         except OSError as error:  # a full /run is no reason to stop storing

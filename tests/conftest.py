@@ -79,11 +79,15 @@ class OrthancArchive:
         return self.inner.count()
 
 
-def _need_orthanc() -> None:
-    reason = orthancs.missing()
+def need(reason: str | None) -> None:
+    """Skip for this reason, if there is one, what needs more than Python."""
     if reason is not None:
-        # The CI promises a run on a real server: there it is no choice.
+        # The CI promises to run it all: there it is no choice.
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+def _need_orthanc() -> None:
+    need(orthancs.missing())
 
 
 @pytest.fixture(scope="session")

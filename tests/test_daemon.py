@@ -70,6 +70,7 @@ class Site:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                umask=0o077,  # as the unit says
             )
 
     def heard(self) -> list[str]:
