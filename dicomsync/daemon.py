@@ -187,6 +187,8 @@ class Daemon:
             parts = [f"{words.count(due, 'instance')} due, the oldest for {age}"]
         if engine.delivery.circuit.words:
             parts.append(f"the archive: {engine.delivery.circuit.words}")
+        if engine.hanging:
+            parts.append(f"{words.count(engine.hanging, 'folder')} not answering")
         if engine.unreadable:
             parts.append(f"{words.count(engine.unreadable, 'directory', 'directories')} not readable")
         return "; ".join(parts)

@@ -19,6 +19,7 @@ from dicomsync.enrolment import Candidate, Comparison, Enrolment
 from dicomsync.ledger import FileRow, Ledger, NewFile
 from dicomsync.model import Changed, FileState, Folder, Header, Moment, StatKey, Unfit, Whole
 from dicomsync.passes import Passes
+from dicomsync.pulse import Pulse
 from dicomsync.work import Pace, Work
 
 QUEUED_FILES = 4_000  # no further step of a scan while more than this wait for their header
@@ -45,6 +46,7 @@ class Intake:
         self.folder = folder
         self._pace = pace
         self.passes = Passes(ledger, folder, pace, merge=self._merge, gone=self._gone, luck=luck)
+        self.pulse = Pulse(ledger, folder)
         self.enrolment = Enrolment(ledger, pace)
         self._queue: deque[Candidate | _DirectoryRead] = deque()
         self._looks: dict[int, tuple[settle.Look, Candidate]] = {}  # by file
@@ -71,16 +73,13 @@ class Intake:
 
     def plan(self, now: Moment) -> list[Work]:
         """Say what is to be read next."""
-        works = [
-            *self._plan_absent(),
-            *self._plan_looks(now),
-            *self._plan_headers(now),
-            *self._plan_comparison(),
-        ]
-        self._out += len(works)
+        self.pulse.feel(now)
+        works = [*self._plan_absent(), *self._plan_looks(now), *self._plan_headers(now)]
+        comparisons = self._plan_comparison()
+        self._out += len(works) + len(comparisons)
         if len(self._queue) <= QUEUED_FILES:
             works += self.passes.plan(now)
-        return works
+        return [*(self.pulse.follow(work, now) for work in works), *comparisons]
 
     # what a pass read
 

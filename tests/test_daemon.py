@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Site:
     home: Path
     archive: Any  # a sandbox, or a proxy before some archive
     told: list[str] = field(default_factory=list)
+    prelude: str = ""  # Python that the daemon's process runs first, such as one with another constant
 
     def __post_init__(self) -> None:
         self.folder = self.home / "in"
@@ -63,9 +65,12 @@ class Site:
         (self.home / "runtime").mkdir(exist_ok=True)
         environment = {**os.environ, "RUNTIME_DIRECTORY": str(self.home / "runtime")}
         environment |= {"NOTIFY_SOCKET": str(self.home / "notify"), "WATCHDOG_USEC": "2000000"}
+        program = ["-m", "dicomsync"]
+        if self.prelude:
+            program = ["-c", f"{self.prelude}\nfrom dicomsync import cli; cli.main()"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dicomsync", "run", "-c", str(self.config), *more],
+                [sys.executable, *program, "run", "-c", str(self.config), *more],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
@@ -99,15 +104,22 @@ class Site:
             return reader.counts().instances[InstanceState.STORED]
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with sandbox.running(tmp_path / "archive") as archive:
-        one = Site(tmp_path, archive)
+@contextmanager
+def opened(home: Path, prelude: str = "") -> Iterator[Site]:
+    """Make a site with a sandbox; its daemon ends with it."""
+    with sandbox.running(home / "archive") as archive:
+        one = Site(home, archive, prelude=prelude)
         yield one
         if one.process is not None and one.process.poll() is None:
             one.process.kill()
             one.process.wait()
         one.socket.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with opened(tmp_path) as one:
+        yield one
 
 
 @pytest.mark.parametrize("watch", ["events", "scan"])
