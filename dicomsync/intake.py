@@ -90,7 +90,7 @@ class Intake:
             row = rows.pop(entry.name, None)
             if row is not None and row.key == entry.key and self._unchanged(row):
                 continue
-            if row is None and self._earlier(entry.key):
+            if row is None and self._earlier(entry.key, now):
                 self._ledger.put_file(
                     NewFile(directory_id, entry.name, entry.key, FileState.IGNORED, "earlier"), now.wall
                 )
@@ -115,11 +115,15 @@ class Intake:
         one = self.passes.latest
         return not self._pace.once and one is not None and not one.number.first
 
-    def _earlier(self, key: StatKey) -> bool:
-        """Whether a file was there before the daemon first saw the folder, and is to be left alone."""
+    def _earlier(self, key: StatKey, now: Moment) -> bool:
+        """Whether a file was there before the daemon first saw the folder, and is to be left alone.
+
+        Where the clock was ahead in that moment, what comes now would seem to be earlier: it is taken.
+        """
         one = self.passes.latest
-        wanted = self.folder.new_only and not self._pace.once
-        return wanted and one is not None and key.ctime_ns / 1e9 < one.number.since
+        if one is None or not self.folder.new_only or self._pace.once:
+            return False
+        return key.ctime_ns / 1e9 < one.number.since <= now.wall
 
     def _unchanged(self, row: FileRow) -> bool:
         """Say whether a file with the same key as before needs no further look."""
@@ -164,7 +168,7 @@ class Intake:
         earlier = self._looks.pop(candidate.file_id, None) if candidate.file_id is not None else None
         wait = settle.wait_seconds(
             candidate.key,
-            now,
+            self._pace.earliest(now),
             earlier[0] if earlier else None,
             settle_seconds=candidate.settle_seconds,
             old_seconds=self._pace.old_seconds(candidate.settle_seconds),
