@@ -1,4 +1,4 @@
-"""Clocks that jump, stand still or are wrong: no wait is skipped or prolonged, nothing is lost or sent twice."""
+"""Clocks that jump, sleep or are wrong: no wait is skipped or prolonged, nothing is lost or sent twice."""
 
 from __future__ import annotations
 
