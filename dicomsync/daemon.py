@@ -283,7 +283,10 @@ class Daemon:
             self._check(new)
             self._refuse_what_needs_a_restart(new)
         except UsageProblem as problem:
-            log.error("the new config was not taken, the old one is kept: %s", problem.message)
+            log.error(
+                "the new config was not taken, the old one is kept: %s; `dicomsync doctor -c FILE` says all",
+                problem.for_logs,
+            )
         else:
             changed = [
                 name for name in type(new).model_fields if getattr(new, name) != getattr(self._config, name)
@@ -294,7 +297,8 @@ class Daemon:
 
     def _refuse_what_needs_a_restart(self, new: Config) -> None:
         if new.ledger != self._config.ledger or new.archive.url != self._config.archive.url:
-            raise UsageProblem("archive.url and ledger.path cannot change while it runs: restart it.")
+            words = "archive.url and ledger.path cannot change while it runs: restart it"
+            raise UsageProblem(f"{words}.", for_logs=words)
 
 
 def shadow(ledger: Ledger) -> str:

@@ -227,7 +227,8 @@ def archive_of(config: ArchiveConfig) -> dicomweb.Archive:
     """Turn `[archive]` into what the client takes."""
     problem = dicomweb.check_url(config.url)
     if problem:
-        raise UsageProblem(f"archive.url: {problem}.", hint="Nothing was sent.")
+        words = f"archive.url: {problem}"
+        raise UsageProblem(f"{words}.", hint="Nothing was sent.", for_logs=words)
     auth: dicomweb.Auth = dicomweb.NoAuth()
     if config.auth == "basic":
         auth = dicomweb.Basic(config.username, config.password_file)

@@ -201,6 +201,32 @@ def test_a_bad_new_config_is_told_and_the_old_one_kept(site: Site) -> None:
     until(lambda: len(site.archive.stored()) == 2)
 
 
+CANARY = "/data/Canary^Anna"
+BAD_CONFIGS = {
+    "folders that overlap": (f'[[folders]]\npath = "{CANARY}"\n[[folders]]\npath = "{CANARY}/a"', "overlap"),
+    "a path for a key": (f'[upload]\n"{CANARY}" = 1', "upload.(a key): no such key"),
+    "a path for a number": (f'[upload]\ntransfers = "{CANARY}"', "upload.transfers: "),
+    "a path for a choice": (f'[[folders]]\npath = "/b"\nwatch = "{CANARY}"', "folders.2.watch: "),
+    "no TOML": (f'x = "{CANARY}', "is not TOML (at "),
+    "a secret in the wrong place": (f'[archive.auth]\ntoken = "{CANARY}"', "archive.auth: "),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CONFIGS)
+def test_a_refused_config_is_logged_by_its_keys_and_without_any_value(site: Site, name: str) -> None:
+    more, words = BAD_CONFIGS[name]
+    site.start()
+    site.ready()
+    site.config.write_text(f"{site.config.read_text()}\n{more}\n")
+    site.tell(signal.SIGHUP)
+    until(lambda: site.heard().count("READY=1") == 2)
+    line = next(line for line in site.said().splitlines() if "was not taken" in line)
+    assert words in line
+    assert "dicomsync doctor" in line
+    assert "Canary" not in site.said()
+    assert str(site.home) not in site.said()
+
+
 def test_a_good_new_config_is_taken_and_says_what_changed(site: Site) -> None:
     site.start()
     site.ready()

@@ -100,7 +100,7 @@ def test_a_path_that_no_config_can_say_is_refused() -> None:
         ("ftp://x", ["/a"], "/l.db", "begin with https"),
         ("https://me:secret@x/v2", ["/a"], "/l.db", "user name or password"),
         (URL, ["/a", "/a/b"], "/l.db", "overlap"),
-        (URL, ["/a"], "/a/l.db", "lies inside the folder"),
+        (URL, ["/a"], "/a/l.db", "lies inside folder 1"),
         (URL, ["/"], "/l.db", "whole file system"),
     ],
 )
