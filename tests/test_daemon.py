@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from dicomsync import sandbox
 from dicomsync.ledger import Reader
 from dicomsync.model import InstanceState
 from dicomsync.samples import instance, write_studies
+
+from . import conftest
 
 
 def until(what: Callable[[], object], seconds: float = 20.0) -> None:
@@ -66,8 +68,9 @@ class Site:
         environment = {**os.environ, "RUNTIME_DIRECTORY": str(self.home / "runtime")}
         environment |= {"NOTIFY_SOCKET": str(self.home / "notify"), "WATCHDOG_USEC": "2000000"}
         program = ["-m", "dicomsync"]
-        if self.prelude:
-            program = ["-c", f"{self.prelude}\nfrom dicomsync import cli; cli.main()"]
+        prelude = self.prelude + conftest.DEAF * conftest.dead_watch
+        if prelude:
+            program = ["-c", f"{prelude}\nfrom dicomsync import cli; cli.main()"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *program, "run", "-c", str(self.config), *more],
@@ -92,6 +95,11 @@ class Site:
         assert self.process is not None
         self.process.send_signal(number)
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def ends(self) -> int:
         assert self.process is not None
         return self.process.wait(40)
@@ -102,6 +110,15 @@ class Site:
     def stored(self) -> int:
         with Reader.open(self.ledger) as reader:
             return reader.counts().instances[InstanceState.STORED]
+
+
+def watches(pid: int) -> int:
+    """Count a process's inotify watches (proc(5), fdinfo)."""
+    found = 0
+    for one in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found += one.read_text().count("inotify wd:")
+    return found
 
 
 @contextmanager
@@ -122,9 +139,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield one
 
 
-@pytest.mark.parametrize("watch", ["events", "scan"])
+@pytest.mark.parametrize("watch", ["events", "scan", "a watcher that never fires"])
 def test_what_comes_is_stored_as_it_comes(site: Site, watch: str) -> None:
-    site.configure(folder=f'watch = "{watch}"')
+    if watch.endswith("never fires"):
+        site.prelude = conftest.DEAF
+    site.configure(folder=f'watch = "{"scan" if watch == "scan" else "events"}"')
     write_studies(site.folder / "before", studies=1, series=1, instances=3, rows=8, columns=8)
     site.start()
     site.ready()
@@ -136,6 +155,25 @@ def test_what_comes_is_stored_as_it_comes(site: Site, watch: str) -> None:
     assert site.ends() == 0
     assert "STOPPING=1" in site.heard()
     assert "Traceback" not in site.said()
+
+
+@pytest.mark.watcher
+@pytest.mark.parametrize("deaf", [False, True], ids=["a watcher", "a dead one"])
+def test_only_a_watcher_that_fires_spares_the_wait_for_a_scan(site: Site, deaf: bool) -> None:
+    site.prelude = conftest.DEAF * deaf
+    site.configure(folder='watch = "events"')
+    site.config.write_text(site.config.read_text().replace('scan_interval = "0.2s"', 'scan_interval = "1h"'))
+    write_studies(site.folder / "before", studies=1, series=1, instances=1, rows=8, columns=8)
+    site.start()
+    site.ready()
+    until(lambda: site.stored() == 1)
+    until(lambda: watches(site.pid) == 4)
+    write_studies(site.folder / "after", studies=1, series=1, instances=1, rows=8, columns=8, seed=1)
+    if deaf:
+        time.sleep(2)  # what does not happen cannot be waited for
+        assert site.stored() == 1
+    else:
+        until(lambda: site.stored() == 2)
 
 
 def test_it_is_ready_before_the_archive_is_and_tells_how_it_stands(site: Site) -> None:
