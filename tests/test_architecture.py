@@ -52,7 +52,7 @@ MAP: dict[str, str] = {
     "progress": "engine words rich",
     "summary": "service status words",
     "setup": "config errors",
-    "doctor": "config dicomweb errors ledger model mounts scan service words",
+    "doctor": "config dicomweb errors ledger model mounts scan service watch words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
     "commands": "click config daemon demo doctor errors explain ledger logs notify progress sandbox service"
