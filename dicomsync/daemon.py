@@ -200,18 +200,24 @@ class Daemon:
         """
         engine.stop()
         ending = self._stop
+        trouble: LedgerProblem | None = None
         if ending:
             self._notify.stopping()
         deadline = time.monotonic() + (DRAIN_SECONDS if ending else QUIESCE_SECONDS)
         while engine.delivery.sending and time.monotonic() < deadline:
-            with contextlib.suppress(LedgerProblem):
+            try:
+                trouble = None
                 engine.turn(moment())
+            except LedgerProblem as problem:
+                trouble = problem
             engine.wait(moment())
             self._notify.watchdog()
         if engine.delivery.sending and not ending:
+            why = "the ledger cannot record them" if trouble else "the archive or a folder does not answer"
+            todo = f"{trouble.hint} " if trouble else ""
             raise LedgerProblem(
-                "Requests are still on their way and the ledger cannot record them; dicomsync ends.",
-                hint="The service manager starts it again; the archive is then asked about them.",
+                f"Requests are still on their way, and {why}; dicomsync ends, and nothing is lost.",
+                hint=f"{todo}Start it again, as a service manager does: the archive is asked about them.",
             )
 
     def _wait_for_ledger(self, ledger: Ledger) -> None:

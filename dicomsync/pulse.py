@@ -46,7 +46,7 @@ class Pulse:
         return replace(work, record=partial(self._back, number, work.record))
 
     def _back(self, number: int, record: Callable[[Any, Moment], None], result: Any, now: Moment) -> None:
-        del self._out[number]
+        self._out.pop(number, None)  # a turn that could not be committed records it once more
         record(result, now)
 
     def feel(self, now: Moment) -> None:

@@ -7,11 +7,12 @@ import os
 import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,58 @@ def test_a_full_ledger_disk_sends_nothing_and_it_resumes_by_itself(site: Site) -
     until(lambda: len(site.archive.stored()) == 400, 60)
     until(lambda: site.stored() == 400)
     assert site.process.poll() is None
+
+
+IMPATIENT = """
+from dicomsync import daemon
+from dicomsync.ledger import opening
+daemon.QUIESCE_SECONDS, opening.BUSY_SECONDS, daemon.LEDGER_RETRY_SECONDS = 2, 0.3, 0.2
+"""
+
+
+@contextmanager
+def locked(ledger: Path) -> Iterator[None]:
+    """Hold the ledger's write lock, as a forgotten shell of sqlite3 does."""
+    with closing(sqlite3.connect(ledger, isolation_level=None, timeout=30)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("ROLLBACK")
+
+
+def test_a_ledger_locked_by_somebody_else_while_an_answer_comes_ends_it_and_nothing_is_sent_twice(
+    site: Site,
+) -> None:
+    site.prelude = IMPATIENT
+    site.archive.set_faults(["stall=1@1"])
+    write_studies(site.folder, studies=1, series=1, instances=5, rows=8, columns=8)
+    site.start()
+    site.ready()
+    until(lambda: len(site.archive.stored()) == 5)
+    with locked(site.ledger):
+        assert site.ends() == 1
+    assert "The ledger is locked by another program" in site.said()
+    assert "Close whatever has it open for writing" in site.said().rsplit("still on their way", 1)[1]
+    assert "nothing is lost" in site.said()
+    assert "Traceback" not in site.said()
+    assert site.stored() == 0
+    site.start()
+    until(lambda: site.stored() == 5)
+    assert sum(request.method == "POST" for request in site.archive.requests) == 1
+
+
+def test_a_ledger_locked_for_a_while_is_waited_for_and_nothing_is_lost(site: Site) -> None:
+    site.prelude = IMPATIENT
+    site.start()
+    site.ready()
+    until(lambda: "the archive answers" in site.said())
+    with locked(site.ledger):
+        write_studies(site.folder, studies=1, series=1, instances=5, rows=8, columns=8)
+        until(lambda: any("waiting for the ledger" in line for line in site.heard()))
+        assert not site.archive.stored()
+    until(lambda: site.stored() == 5)
+    assert site.process is not None
+    assert site.process.poll() is None
+    assert sum(request.method == "POST" for request in site.archive.requests) == 1
 
 
 def test_operators_may_read_how_it_stands_without_learning_where_or_who(site: Site) -> None:

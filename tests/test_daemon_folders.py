@@ -152,6 +152,28 @@ def test_sigterm_ends_it_in_time_though_a_folder_hangs_in_the_middle_of_everythi
     assert len([request for request in site.archive.requests if request.method == "POST"]) == STUDIES
 
 
+def test_a_reload_while_requests_are_stuck_in_a_folder_ends_it_rather_than_send_twice(
+    site: Site, mount: fuse.Hanging
+) -> None:
+    site.prelude += "service.LOOK_SECONDS = 1; daemon.QUIESCE_SECONDS = 3"
+    site.archive.set_faults(["down"])
+    site.configure(second(mount.where))
+    site.start()
+    site.ready()
+    until(lambda: any(f"{STUDIES} instances due" in line for line in site.heard()))
+    mount.hang()
+    site.archive.set_faults([])
+    until(lambda: status(site)["counts"]["sending"] == 4, 60)
+    site.tell(signal.SIGHUP)
+    assert site.ends() == 1
+    assert "Requests are still on their way, and the archive or a folder does not answer" in site.said()
+    assert "Traceback" not in site.said()
+    mount.answer()
+    site.start()
+    until(lambda: site.stored() == STUDIES, 60)
+    assert len([request for request in site.archive.requests if request.method == "POST"]) == STUDIES
+
+
 # missing, gone, unreadable
 
 
