@@ -153,6 +153,13 @@ class UploadConfig(_Section):
     transfers: int = Field(default=4, ge=1, le=64)
 
 
+class ControlConfig(_Section):
+    """`[control]`: how commands reach a running daemon, and whose they may be."""
+
+    socket: str = ""
+    access: Literal["owner", "group"] = "owner"
+
+
 class Config(_Section):
     """The whole configuration, checked."""
 
@@ -161,6 +168,7 @@ class Config(_Section):
     folders: tuple[FolderConfig, ...] = ()
     batch: BatchConfig = BatchConfig()
     upload: UploadConfig = UploadConfig()
+    control: ControlConfig = ControlConfig()
 
 
 def _across(data: Mapping[str, Any]) -> list[str]:
@@ -309,6 +317,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "folders": FolderConfig,
     "batch": BatchConfig,
     "upload": UploadConfig,
+    "control": ControlConfig,
 }
 
 

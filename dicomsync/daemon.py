@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from dicomsync import dicomweb, status, words
+from dicomsync import control, dicomweb, status, words
 from dicomsync.config import Config
 from dicomsync.engine import Engine
 from dicomsync.errors import LedgerProblem, UsageProblem
@@ -26,6 +26,7 @@ from dicomsync.ledger import Ledger, Reader
 from dicomsync.model import DUE, Folder
 from dicomsync.notify import Notify
 from dicomsync.service import archive_of, caps_of, folders_of, keep_out, moment, tame_malloc
+from dicomsync.serving import Desk
 from dicomsync.watch import EVENTS, STARTING, Watch
 from dicomsync.work import Pace
 
@@ -72,9 +73,11 @@ class Daemon:
         self._check(self._config)
         path = Path(self._config.ledger.path)
         ledger = Ledger.open(path) if self._sends else Ledger.scratch(path)
+        commands = None
         try:
             with ledger.transaction():
                 ledger.bind(archive_of(self._config.archive).url)
+            commands = self._take_commands() if self._sends else None
             with self._signals():
                 self._notify.ready()
                 log.info("ready")
@@ -85,10 +88,19 @@ class Daemon:
         finally:
             self._notify.stopping()
             self._unwatch()
+            if commands is not None:
+                commands.close()
             ledger.close()
             dicomweb.close_clients()
         log.info("stopped")
         return 0
+
+    def _take_commands(self) -> control.Server:
+        """Listen for commands; they are answered as long as an engine is at work."""
+        given = self._config.control
+        desk = Desk(lambda: self._engine, lambda: self._config)
+        place = control.place(given.socket, self._config.ledger.path)
+        return control.Server(place, desk.answer, group=given.access == "group")
 
     @staticmethod
     def _check(config: Config) -> Sequence[Folder]:
@@ -113,15 +125,16 @@ class Daemon:
             sends=self._sends,
         )
         engine = Engine(ledger, folders, archive_of(self._config.archive), pace, hands)
-        self._engine = engine
         self._watch_folders(folders, engine)
         try:
             engine.begin(moment())
+            self._engine = engine
             self._loop(engine, ledger)
         except LedgerProblem as problem:
             log.error("%s %s", problem.message, problem.hint)
             self._notify.status(f"waiting for the ledger: {problem.message}")
         finally:
+            self._engine = None
             self._unwatch()
             self._quiesce(engine)
             hands.shutdown()
@@ -302,8 +315,9 @@ class Daemon:
         self._notify.ready()
 
     def _refuse_what_needs_a_restart(self, new: Config) -> None:
-        if new.ledger != self._config.ledger or new.archive.url != self._config.archive.url:
-            words = "archive.url and ledger.path cannot change while it runs: restart it"
+        old = self._config
+        if (new.ledger, new.archive.url, new.control) != (old.ledger, old.archive.url, old.control):
+            words = "archive.url, ledger.path and [control] cannot change while it runs: restart it"
             raise UsageProblem(f"{words}.", for_logs=words)
 
 

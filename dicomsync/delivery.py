@@ -126,6 +126,11 @@ class Delivery:
         """The requests that are not stuck in a folder that hangs."""
         return [one for one in self._busy.values() if not any(map(self._hangs, one.paths))]
 
+    def hurry(self, now: Moment) -> None:
+        """Ask an archive that is left alone at once how it is: a person wants to know."""
+        if not self.circuit.closed:
+            self.circuit = replace(self.circuit, probe_at=min(self.circuit.probe_at, now.mono))
+
     def plan(self, now: Moment) -> list[Work]:
         """Say which requests go now; what they are about is recorded before they do."""
         if not self._pace.sends:

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import queue
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
 
-from dicomsync import batching, dicomweb
+from dicomsync import batching, dicomweb, orders, visits
 from dicomsync.delivery import Delivery
+from dicomsync.errors import UsageProblem
 from dicomsync.intake import Intake
 from dicomsync.ledger import Ledger
 from dicomsync.model import DUE, Folder, InstanceState, Moment
 from dicomsync.passes import Pass
 from dicomsync.scan import Passed, Sight
+from dicomsync.visits import Standing, Visit
 from dicomsync.work import Pace, Work
+
+T = TypeVar("T")
 
 RESULTS_A_TURN = 16
 LONGEST_WAIT_SECONDS = 1.0
@@ -65,13 +71,17 @@ class Engine:
         self._waiting: list[tuple[Work, Future[object]]] = []
         self._out = 0
         self._stopping = False
-        luck = luck or random.Random()  # noqa: S311 - jitter, not a secret
-        self.intakes = [Intake(ledger, folder, pace, luck) for folder in folders]
+        self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._ordered: list[_Order] = []
+        self._visits: list[Visit] = []
+        self._luck = luck or random.Random()  # noqa: S311 - jitter, not a secret
+        self.intakes = [Intake(ledger, folder, pace, self._luck) for folder in folders]
+        self._watching = tuple(self.intakes)
         self.delivery = Delivery(
             ledger,
             archive,
             pace,
-            luck,
+            self._luck,
             lost=self._lost,
             fileless=self.intakes[0].enrolment.give_up_if_fileless,
             hangs=self._hangs,
@@ -99,16 +109,23 @@ class Engine:
         """One turn: record what finished, plan what is due, hand it out. True if there was anything."""
         while len(self._waiting) < RESULTS_A_TURN and not self._inbox.empty():
             self._waiting.append(self._inbox.get_nowait())
+        while not self._orders.empty():
+            self._ordered.append(self._orders.get_nowait())
         with self._ledger.transaction():
             for work, future in self._waiting:
                 work.record(future.result(), now)
+            answers = [order.answer(now) for order in self._ordered]
             works = [] if self._stopping else self._plan(now)
             self._reschedule()
-        busy = bool(self._waiting or works)
+        busy = bool(self._waiting or works or answers)
         self._out += len(works) - sum(work is not _NOTHING for work, _ in self._waiting)
         self._waiting = []
         for work in works:
             self._start(work)
+        for answer in answers:
+            answer()
+        self._ordered = []
+        self._look_after_visits()
         return busy
 
     def wait(self, now: Moment) -> None:
@@ -117,6 +134,65 @@ class Engine:
             self._waiting.append(self._inbox.get(timeout=self._pause_seconds(now)))
         except queue.Empty:
             return
+
+    # what commands ask
+
+    def order(self, act: Callable[[Moment], T]) -> Future[T]:
+        """Have `act` done in the loop, inside a turn's transaction; any thread may ask.
+
+        The future is done when the transaction is; it raises the DicomsyncError that `act` raised, which
+        must not have changed anything by then.
+        """
+        order = _Order(act)
+        self._orders.put(order)
+        self.wake()
+        return order.future
+
+    def retry(self, wanted: orders.Retry, now: Moment) -> orders.Retried:
+        """Let what is wanted be tried again at once; belongs into an `order`."""
+        retried = orders.retry(self._ledger, wanted, self._pace.at(now), now.wall)
+        self.hint(retried.directories)
+        self.delivery.hurry(now)
+        return retried
+
+    def visit(self, folders: Sequence[Folder], now: Moment) -> Visit:
+        """Look into these folders at once, for a person; belongs into an `order`."""
+        pace = replace(self._pace, once=True)
+
+        def make(folder: Folder) -> Intake:
+            intake = Intake(self._ledger, folder, pace, self._luck)
+            self.intakes.append(intake)
+            return intake
+
+        visiting = [intake for intake in self.intakes if intake not in self._watching]
+        visit = visits.begin(folders, self._watching, visiting, make)
+        self.delivery.hurry(now)
+        self._visits.append(visit)
+        return visit
+
+    def leave(self, visit: Visit) -> None:
+        """Follow a visit no more; what it began goes on. Any thread may say so."""
+        visit.left = True
+
+    def _look_after_visits(self) -> None:
+        delivery = self.delivery
+        for visit in self._visits:
+            read, passed, unreadable = visit.look()
+            visit.standing = Standing(
+                read,
+                passed,
+                unreadable,
+                delivery.requests,
+                delivery.circuit.words,
+                delivery.hint,
+                delivery.says,
+                delivery.failed_to_reach,
+                delivery.refused,
+                delivery.sending,
+            )
+        self._visits = [visit for visit in self._visits if not (visit.left and visit.standing.read)]
+        for intake in [one for one in self.intakes if one not in self._watching and one.idle]:
+            self.intakes.remove(intake)
 
     def stop(self) -> None:
         """Start nothing more; what is on its way is still recorded by further turns."""
@@ -240,6 +316,22 @@ class Engine:
             if due is not None:
                 moments.append(now.mono + due - self._pace.at(now))
         return max(SHORTEST_WAIT_SECONDS, min(moments) - now.mono)
+
+
+class _Order:
+    """Something to be done in the loop; what comes of it is told once it is committed."""
+
+    def __init__(self, act: Callable[[Moment], Any]) -> None:
+        self._act = act
+        self.future: Future[Any] = Future()
+
+    def answer(self, now: Moment) -> Callable[[], None]:
+        """Do it; gives what tells the one who asked."""
+        try:
+            result = self._act(now)
+        except UsageProblem as problem:
+            return partial(self.future.set_exception, problem)
+        return partial(self.future.set_result, result)
 
 
 def _nothing(_result: object, _now: Moment) -> None:

@@ -66,6 +66,11 @@ class Intake:
         waits = self._queue or self._looks or self._absent or self._out or self.enrolment.comparing
         return not (self.passes.under_way or waits)
 
+    @property
+    def under_way(self) -> frozenset[bytes]:
+        """The paths of files that were found and are not recorded yet."""
+        return frozenset(self._under_way)
+
     def next_at(self, now: Moment) -> float | None:
         """Say at which monotonic moment the next look or pass is due."""
         moments = [self.passes.next_at(), self._agenda[0][0] if self._agenda else None]
@@ -113,7 +118,7 @@ class Intake:
     def _live(self) -> bool:
         """Whether what is found now has come while the daemon was there to see."""
         one = self.passes.latest
-        return not self._pace.once and one is not None and not one.number.first
+        return not self._asked_for and one is not None and not one.number.first
 
     def _earlier(self, key: StatKey, now: Moment) -> bool:
         """Whether a file was there before the daemon first saw the folder, and is to be left alone.
@@ -121,9 +126,15 @@ class Intake:
         Where the clock was ahead in that moment, what comes now would seem to be earlier: it is taken.
         """
         one = self.passes.latest
-        if one is None or not self.folder.new_only or self._pace.once:
+        if one is None or not self.folder.new_only or self._asked_for:
             return False
         return key.ctime_ns / 1e9 < one.number.since <= now.wall
+
+    @property
+    def _asked_for(self) -> bool:
+        """Whether a person asked for what is read now: that takes all, also what was there before."""
+        one = self.passes.latest
+        return self._pace.once or (one is not None and one.asked_for)
 
     def _unchanged(self, row: FileRow) -> bool:
         """Say whether a file with the same key as before needs no further look."""
@@ -132,7 +143,7 @@ class Intake:
         if row.state is FileState.SETTLING:
             return row.file_id in self._looks
         if row.state is FileState.IGNORED and row.reason == "earlier":
-            return not self._pace.once  # a backfill is asked for by a person, and takes all
+            return not self._asked_for
         if row.state is FileState.READY:
             return row.instance_id is not None
         return row.state is not FileState.HELD or row.reason != "unreadable"

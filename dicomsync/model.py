@@ -12,7 +12,7 @@ class FileState(StrEnum):
 
     SETTLING = "settling"  # still changing, or too fresh to trust
     HELD = "held"  # looked finished but is not a whole, storable DICOM file, or cannot be read
-    IGNORED = "ignored"  # not DICOM, or a DICOMDIR: on purpose, not a failure
+    IGNORED = "ignored"  # left alone on purpose: not DICOM, a DICOMDIR, or from before the daemon
     READY = "ready"  # whole; its instance says the rest
     GONE = "gone"  # has left the folder
     MISSED = "missed"  # left before its instance was known: an alarm

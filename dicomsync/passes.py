@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -29,6 +30,19 @@ REST_TIMES = 10.0  # a pass is followed by a rest ten times its own length: a te
 
 
 @dataclass(slots=True)
+class Asked:
+    """A place that a person asked to be looked into whole, by the folder's rules with these patterns."""
+
+    place: bytes
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    deep: bool = True
+    over: bool = False
+    passed: scan.Passed = field(default_factory=scan.Passed)
+    problems: int = 0
+
+
+@dataclass(slots=True)
 class Pass:
     """One pass over the folder, and where it stands."""
 
@@ -40,8 +54,15 @@ class Pass:
     files: int = 0
     unread: set[bytes] = field(default_factory=set)  # directories that could not be read, or not all of it
     lost: str = ""  # why the folder itself could not be read
+    asked: Asked | None = None  # what a person asked for: read after the folder itself was found there
     glanced: bytes | None = None  # the directory up to which times were compared; None: not needed
+    asked_for: bool = False  # what is read now is what was asked for
     swept: tuple[bytes, bytes] = (b"", b"")  # the directory, and the name in it, that the sweep has reached
+
+    @property
+    def problems(self) -> int:
+        """How many directories could not be read, or not all of them."""
+        return len(self.unread)
 
 
 class Passes:
@@ -66,6 +87,7 @@ class Passes:
         self._now: Pass | None = None
         self._busy = False
         self._hinted: dict[bytes, None] = {}
+        self._asked: deque[Asked] = deque()
         self.unreadable: dict[bytes, str] = {}  # directories that cannot be read, and why: they are told
         self._quick_at = self._full_at = float("-inf")
         self.last: Pass | None = None
@@ -93,11 +115,15 @@ class Passes:
         if everywhere:
             self._full_at = float("-inf")
 
+    def ask(self, asked: Asked) -> None:
+        """Take a place to be looked into as soon as the present pass is over."""
+        self._asked.append(asked)
+
     def next_at(self) -> float | None:
         """Say at which monotonic moment the next pass is due; None while one is under way."""
         if self._now is not None or self._pace.once:
             return None
-        return float("-inf") if self._hinted else min(self._quick_at, self._full_at)
+        return float("-inf") if self._hinted or self._asked else min(self._quick_at, self._full_at)
 
     def plan(self, now: Moment) -> list[Work]:
         """Say what is to be read next; nothing while a job is out."""
@@ -120,6 +146,9 @@ class Passes:
         if self._pace.once and not first:
             return
         full = first or now.mono >= self._full_at
+        if self._asked and not first:
+            self._begin_asked(self._asked.popleft(), now)
+            return
         if not (full or self._hinted or now.mono >= self._quick_at):
             return
         hinted, self._hinted = tuple(self._hinted), {}
@@ -134,12 +163,20 @@ class Passes:
         glance = b"" if now.mono >= self._quick_at else None
         self._now = Pass(number, position, full, now.mono, glanced=glance)
 
+    def _begin_asked(self, asked: Asked, now: Moment) -> None:
+        number = self._ledger.begin_scan(self._folder.path, now.wall)
+        position = scan.Position(((self._folder.path, b"", False),))
+        self._now = Pass(number, position, full=False, began=now.mono, asked=asked)
+
     def _next_work(self, one: Pass, now: Moment) -> Work | None:
         if one.lost:
             self._end(one, now)
             return None
+        if one.asked is not None and not one.position.todo and not one.asked_for:
+            one.asked_for = True
+            one.position = scan.Position(((one.asked.place, b"", one.asked.deep),))
         if one.position.todo:
-            return Work(scan.step, (self._folder, one.position), partial(self._stepped, one))
+            return Work(scan.step, (self._rules(one), one.position), partial(self._stepped, one))
         if one.glanced is not None:
             known = self._ledger.directories(self._folder.path, one.glanced, GLANCES_A_JOB)
             if known:
@@ -155,6 +192,11 @@ class Passes:
         self._end(one, now)
         return None
 
+    def _rules(self, one: Pass) -> Folder:
+        if one.asked is None or not one.asked_for:
+            return self._folder
+        return replace(self._folder, include=one.asked.include, exclude=one.asked.exclude)
+
     def _stepped(self, one: Pass, step: scan.Step, now: Moment) -> None:
         """Hand on what a step of a scan read."""
         self._busy = False
@@ -163,7 +205,8 @@ class Passes:
         for listing in step.listings:
             one.passed = one.passed.plus(listing.passed)
             one.files += len(listing.entries)
-            self._dive(one, listing)
+            if one.asked is None:
+                self._dive(one, listing)
             directory_id = self._ledger.directory(listing.directory, one.number, listing.mtime_ns)
             if listing.problem:
                 self._unreadable(one, directory_id, listing, now)
@@ -209,12 +252,16 @@ class Passes:
         rest = REST_TIMES * (now.mono - one.began)
         jitter = self._luck.uniform(0.9, 1.1)  # many daemons on one share must not look in step
         self._quick_at = now.mono + jitter * max(self._folder.scan_seconds, rest)
+        if one.asked is not None:
+            one.asked.over, one.asked.passed, one.asked.problems = True, one.passed, one.problems
+            self._now = None
+            return
         if one.full:
             self._full_at = now.mono + jitter * max(self._folder.full_scan_seconds, rest)
             self.full_passes += 1
             if not one.lost:  # what cannot be read any more because it is gone is nothing to tell
                 self.unreadable = {path: why for path, why in self.unreadable.items() if path in one.unread}
-            report = asdict(one.passed) | {"files": one.files, "problems": len(one.unread), "lost": one.lost}
+            report = asdict(one.passed) | {"files": one.files, "problems": one.problems, "lost": one.lost}
             self._ledger.end_scan(one.number, now.wall, json.dumps(report))
         elif one.lost:
             self._full_at = self._quick_at

@@ -65,6 +65,7 @@ class Report:
     archive: str
     dry_run: bool = False
     read_all: bool = True  # every folder was read to its end
+    by_daemon: bool = False  # a running daemon did it, and goes on with what is left
 
     def count(self, *states: InstanceState | FileState) -> int:
         """Count the files that end in one of these states."""

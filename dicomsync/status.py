@@ -13,7 +13,7 @@ SCHEMA = 1
 MEANINGS = {
     FileState.SETTLING: "still changing, or too fresh to trust",
     FileState.HELD: "not whole, or not readable: needs a person",
-    FileState.IGNORED: "not DICOM, or a DICOMDIR: on purpose",
+    FileState.IGNORED: "left alone on purpose: not DICOM, a DICOMDIR, or from before the daemon",
     FileState.READY: "whole: the instances below say the rest",
     FileState.GONE: "has left its folder",
     FileState.MISSED: "left before it was known what it holds: needs a person",

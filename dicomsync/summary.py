@@ -22,7 +22,8 @@ def text(report: Report) -> str:
     """Say how a backfill went: one sentence, the table of outcomes, what is left, what to do."""
     if report.dry_run:
         return _dry(report)
-    lines = [f"Backfill {_ENDS[report.end].format(words.span(report.seconds))}: {_stored_now(report)}."]
+    who = "Backfill, by the running daemon," if report.by_daemon else "Backfill"
+    lines = [f"{who} {_ENDS[report.end].format(words.span(report.seconds))}: {_stored_now(report)}."]
     lines += _table(report)
     lines += _left(report)
     lines += _person(report)
@@ -32,6 +33,8 @@ def text(report: Report) -> str:
 def _stored_now(report: Report) -> str:
     if not report.stored:
         return "nothing new was stored"
+    if report.by_daemon:  # its requests may have been for others as well
+        return f"{words.count(report.stored, 'instance')} stored now, {words.size(report.stored_bytes)}"
     instances, requests = words.count(report.stored, "instance"), words.count(report.requests, "request")
     return f"{instances} stored now, {words.size(report.stored_bytes)} in {requests}"
 
@@ -69,7 +72,8 @@ def _left(report: Report) -> list[str]:
         lines.append("The folders were not read to their end: there may be more than the table shows.")
     if report.due:
         due = words.count(report.due, "file")
-        lines.append(f"{due} still due; nothing is lost, the ledger keeps them. Run the same command again.")
+        ahead = "The daemon goes on with them." if report.by_daemon else "Run the same command again."
+        lines.append(f"{due} still due; nothing is lost, the ledger keeps them. {ahead}")
     return ["", *lines] if lines else []
 
 
@@ -90,6 +94,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "end": report.end.value,
         "exit_code": report.exit_code,
         "dry_run": report.dry_run,
+        "by_daemon": report.by_daemon,
         "seconds": round(report.seconds, 3),
         "stored_now": report.stored,
         "stored_now_bytes": report.stored_bytes,

@@ -41,12 +41,17 @@ MAP: dict[str, str] = {
     "enrolment": "claims handles jobs ledger model work",
     "passes": "scan handles ledger model work",
     "pulse": "handles ledger model work",
+    "orders": "errors ledger model",
+    "visits": "errors intake model passes scan",
+    "control": "errors",
     "intake": "enrolment jobs passes pulse scan settle ledger model work",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
-    "engine": "batching delivery dicomweb intake ledger model passes scan work",
+    "engine": "batching delivery dicomweb errors intake ledger model orders passes scan visits work",
     "service": "delivery engine hands config ledger dicomweb mounts batching model scan work errors",
-    "daemon": "config dicomweb engine errors handles hands ledger model notify service status watch words"
-    " work",
+    "serving": "config engine errors ledger orders service",
+    "handover": "config control engine errors ledger model orders scan service visits",
+    "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
+    " watch words work",
     "status": "ledger model failures words",
     "explain": "handles ledger model failures status words",
     "progress": "engine words rich",
@@ -55,8 +60,8 @@ MAP: dict[str, str] = {
     "doctor": "config dicomweb errors ledger model mounts scan service watch words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
-    "commands": "click config daemon demo doctor errors explain ledger logs notify progress sandbox service"
-    " setup status summary",
+    "commands": "click config daemon demo doctor errors explain handover ledger logs notify orders progress"
+    " sandbox service setup status summary words",
     "dicomweb": "errors httpx httpcore tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",

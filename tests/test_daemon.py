@@ -48,6 +48,7 @@ class Site:
         self.folder = self.home / "in"
         self.folder.mkdir()
         self.ledger = self.home / "state" / "ledger.db"
+        self.control = self.ledger.with_name("control.sock")
         self.config = self.home / "dicomsync.toml"
         self.log = self.home / "log"
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

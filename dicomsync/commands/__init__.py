@@ -8,9 +8,10 @@ from __future__ import annotations
 from dicomsync.commands.backfill import backfill
 from dicomsync.commands.look import explain, status
 from dicomsync.commands.prepare import doctor, init
+from dicomsync.commands.retry import retry
 from dicomsync.commands.run import run
 from dicomsync.commands.tryout import demo, sandbox
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (backfill, demo, doctor, explain, init, run, sandbox, status)
+COMMANDS = (backfill, demo, doctor, explain, init, retry, run, sandbox, status)

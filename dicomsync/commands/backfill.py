@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dicomsync import logs
 from dicomsync.commands.options import configured, duration, given, load
+from dicomsync.errors import LedgerInUse
 
 
 @click.command(short_help="Store what is not stored yet, once, and say how it went.")
@@ -60,7 +62,8 @@ def backfill(
     """Store every instance below PATHS (default: the configured folders) that is not stored yet.
 
     May be stopped and run again at any time: the ledger knows what is done. A run that has nothing
-    left to do sends nothing.
+    left to do sends nothing. While a daemon has the ledger, the daemon does it, with its own config and
+    transfers, and this command follows it: stopping the command does not stop the daemon.
     """
     logs.configure(-1 if quiet else verbosity)
     sections = given(
@@ -69,20 +72,21 @@ def backfill(
         upload_transfers=transfers,
     )
     settings = load(config_file, overrides, sections)
+    from dicomsync import handover, service, summary
     from dicomsync import progress as showing
-    from dicomsync import service, summary
 
     mode = showing.mode_for(sys.stderr.isatty(), progress, quiet)
     with showing.shown(mode) as watch:
-        report = service.backfill(
-            settings,
-            paths,
-            names=(include, exclude),
-            patience_seconds=patience,
-            max_seconds=max_duration,
-            dry_run=dry_run,
-            watch=watch,
-        )
+        how: dict[str, Any] = {
+            "names": (include, exclude),
+            "patience_seconds": patience,
+            "max_seconds": max_duration,
+            "watch": watch,
+        }
+        try:
+            report = service.backfill(settings, paths, dry_run=dry_run, **how)
+        except LedgerInUse:
+            report = handover.backfill(settings, paths, **how)
     if as_json:
         click.echo(json.dumps(summary.as_json(report)))
     elif not quiet:

@@ -126,6 +126,8 @@ _INDEXES = (
     f"CREATE INDEX instances_waiting ON instances (seen_at) WHERE {WAITING}",
     "CREATE INDEX instances_sending ON instances (id) WHERE state = 'sending'",
     "CREATE INDEX files_of_instance ON files (instance_id) WHERE instance_id IS NOT NULL",
+    "CREATE INDEX files_odd ON files (state) WHERE state IN ('held', 'missed')",
+    "CREATE INDEX instances_odd ON instances (state) WHERE state IN ('conflict', 'rejected', 'missed')",
     "CREATE INDEX files_unsettled ON files (directory_id) WHERE state = 'settling'",
     "CREATE INDEX studies_due ON studies (due_at) WHERE pending > 0",
     "CREATE INDEX studies_due_live ON studies (due_at) WHERE live > 0",

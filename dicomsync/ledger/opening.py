@@ -40,6 +40,7 @@ def take_lock(path: Path) -> int:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _belong(descriptor, path.parent)
     except OSError as error:
         raise LedgerProblem(
             f"The ledger {path} cannot be opened ({error.strerror}); nothing was sent.",
@@ -56,6 +57,13 @@ def take_lock(path: Path) -> int:
     return descriptor
 
 
+def _belong(descriptor: int, directory: Path) -> None:
+    """Let what root makes in a service's directory belong to the service, or it could not start again."""
+    if os.geteuid() == 0:
+        owner = os.stat(directory)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def _refuse_shared_disks(path: Path) -> None:
     kind = mounts.kind(os.fsencode(path.absolute().parent))
     if kind != "local":
@@ -69,7 +77,9 @@ def _refuse_shared_disks(path: Path) -> None:
 def connect(path: Path) -> sqlite3.Connection:
     """Open the ledger for its one writer; the file is for its owner alone."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _belong(descriptor, path.parent)
+        os.close(descriptor)
     except OSError as error:
         raise LedgerProblem(
             f"The ledger {path} cannot be written ({error.strerror}); nothing was sent.",

@@ -27,6 +27,7 @@ class Outcome:
     instance_state: InstanceState | None
     instance_reason: str
     n: int
+    size_bytes: int = 0
 
     @property
     def state(self) -> FileState | InstanceState:
@@ -122,15 +123,26 @@ class Reader:
         """Count the files below `roots` (none: everywhere) by where they and their instances are."""
         where, values = _below(roots)
         rows = self._db.execute(
-            f"""SELECT f.state, f.reason, i.state, i.reason, count(*) FROM files f
+            f"""SELECT f.state, f.reason, i.state, i.reason, count(*), sum(f.size_bytes) FROM files f
             JOIN directories d ON d.id = f.directory_id LEFT JOIN instances i ON i.id = f.instance_id
             {where} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC""",
             values,
         ).fetchall()
         return [
-            Outcome(FileState(r[0]), r[1], InstanceState(r[2]) if r[2] else None, r[3] or "", r[4])
+            Outcome(FileState(r[0]), r[1], InstanceState(r[2]) if r[2] else None, r[3] or "", *r[4:])
             for r in rows
         ]
+
+    def studies_below(self, roots: Sequence[bytes]) -> tuple[int, int]:
+        """Say how many studies have files below `roots`, and how many of them something due."""
+        where, values = _below(roots)
+        row = self._db.execute(
+            f"""SELECT count(DISTINCT i.study_id), count(DISTINCT CASE WHEN i.{WAITING} THEN i.study_id END)
+            FROM files f JOIN directories d ON d.id = f.directory_id
+            JOIN instances i ON i.id = f.instance_id {where}""",
+            values,
+        ).fetchone()
+        return row[0], row[1]
 
     def problems(self, most: int, roots: Sequence[bytes] = ()) -> list[Row]:
         """Give files that need a person, `most` of them at most."""

@@ -1,4 +1,4 @@
-"""The one writer: opening, transactions and facts; its verbs are in `files` and `instances`."""
+"""The one writer: opening, transactions and facts; its verbs are in `files`, `instances` and `retries`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from dicomsync.errors import UsageProblem
 from dicomsync.ledger import opening
-from dicomsync.ledger.instances import InstanceVerbs
+from dicomsync.ledger.retries import RetryVerbs
 
 
-class Ledger(InstanceVerbs):
+class Ledger(RetryVerbs):
     """The ledger, opened by its one owner. Every verb but `close` belongs inside `transaction()`."""
 
     def __init__(self, connection: sqlite3.Connection, lock: int | None = None) -> None:

@@ -1,0 +1,128 @@
+"""What a command may ask of the one who has the ledger: values, and what each does to it.
+
+A command that finds the ledger free does it itself; else the daemon does it, in its loop. Both call the
+same function with the same value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dicomsync.errors import UsageProblem
+from dicomsync.ledger import Ledger, Scope
+from dicomsync.model import InstanceState
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again: `uids` of instances or studies, all rejected ones (of one `reason`), all that is held."""
+
+    uids: tuple[str, ...] = ()
+    rejected: bool = False
+    reason: str | None = None
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a retry has done: instances that will be stored again, or sooner; files to be looked at again.
+
+    `left` counts what was meant and stayed as it is, by why. `directories` are those of the held files.
+    """
+
+    instances: int = 0
+    sooner: int = 0
+    files: int = 0
+    left: Mapping[str, int] = field(default_factory=dict)
+    directories: tuple[bytes, ...] = ()
+
+
+NO_FILE = "rejected, and without a file to send or with its UID taken by another content"
+LEFT = {
+    InstanceState.CONFLICT: "in conflict: no content is sent over another",
+    InstanceState.MISSED: "missed: its file must come back first",
+    InstanceState.UNCONFIRMED: "being asked about: sent again only if the archive proves not to have it",
+    InstanceState.SENDING: "on its way",
+    InstanceState.STORED: "stored",
+}
+
+
+def retry(ledger: Ledger, wanted: Retry, at: float, wall: float) -> Retried:
+    """Let what is wanted be tried again, from `at` on; belongs inside a transaction.
+
+    Raises UsageProblem for a UID that the ledger does not know: then nothing was changed.
+    """
+    named = [_scope(ledger, uid) for uid in wanted.uids]
+    left: Counter[str] = Counter()
+    instances = sooner = 0
+    for scope in named:
+        sooner += ledger.hurry(scope, at)
+        for state, n in ledger.counted(scope).items():
+            left[LEFT.get(InstanceState(state), "")] += n
+    for scope in [*named, *([Scope(reason=wanted.reason)] if wanted.rejected else [])]:
+        instances += ledger.rejected_again(scope, at, wall)
+        left[NO_FILE] += ledger.counted(scope).get(InstanceState.REJECTED, 0)
+    files, directories = ledger.held_again() if wanted.held else (0, [])
+    told = {words: n for words, n in left.items() if words and n}
+    return Retried(instances, sooner, files, told, tuple(directories))
+
+
+def _scope(ledger: Ledger, uid: str) -> Scope:
+    study_id = ledger.study_known(uid)
+    scope = Scope(sop_instance_uid=uid) if study_id is None else Scope(study_id=study_id)
+    if study_id is None and not ledger.counted(scope):
+        raise UsageProblem(
+            "The ledger knows no study and no instance with one of these UIDs; nothing was changed.",
+            hint="`dicomsync explain FILE` shows the UIDs of a file.",
+        )
+    return scope
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """Look into `paths` (none: all folders) at once, and take what names `include` and `exclude` allow."""
+
+    archive: str
+    paths: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+Order = Retry | Backfill
+
+
+def to_message(order: Order) -> dict[str, Any]:
+    """Give an order as plain values."""
+    return {"order": type(order).__name__.lower(), **asdict(order)}
+
+
+def from_message(message: Mapping[str, Any]) -> Order:
+    """Read an order that came from outside; UsageProblem where it is none."""
+    match message:
+        case {
+            "order": "retry",
+            "uids": list(uids),
+            "rejected": bool(rejected),
+            "reason": str() | None as reason,
+            "held": bool(held),
+        } if _texts(uids):
+            return Retry(tuple(uids), rejected, reason, held)
+        case {
+            "order": "backfill",
+            "archive": str(archive),
+            "paths": list(paths),
+            "include": list(include),
+            "exclude": list(exclude),
+        } if _texts([*paths, *include, *exclude]):
+            return Backfill(archive, tuple(paths), tuple(include), tuple(exclude))
+    raise UsageProblem(
+        "The daemon does not understand this command; nothing was done.",
+        hint="Are the command and the daemon of the same version?",
+    )
+
+
+def _texts(values: Sequence[object]) -> bool:
+    return all(isinstance(value, str) and "\0" not in value for value in values)
