@@ -210,12 +210,16 @@ def _across(data: Mapping[str, Any]) -> list[str]:
     archive, ledger = _table(data.get("archive")), _table(data.get("ledger")).get("path")
     listed = data.get("folders")
     folders = [_table(one).get("path") for one in listed] if isinstance(listed, (list, tuple)) else []
-    paths = [path for path in folders if isinstance(path, str) and path and "\0" not in path]
+    paths = {
+        number: path
+        for number, path in enumerate(folders, 1)
+        if isinstance(path, str) and path and "\0" not in path
+    }
     problems = [*credentials.problems(archive), *_overlaps(paths)]
     if isinstance(ledger, str) and ledger:
         problems += [
-            f"ledger.path lies inside the folder {path!r}: folders are only read, so put it elsewhere"
-            for path in paths
+            f"ledger.path lies inside folder {number}: folders are only read, so put it elsewhere"
+            for number, path in paths.items()
             if _inside(_absolute(ledger), _absolute(path))
         ]
     return problems
@@ -225,12 +229,13 @@ def _table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _overlaps(paths: Sequence[str]) -> list[str]:
-    real = [_absolute(path) for path in paths]
-    told = ["folders: '/' is the whole file system; name the folder" for path in real if path == "/"]
+def _overlaps(paths: Mapping[int, str]) -> list[str]:
+    """Say which folders overlap: by their numbers, as paths are not for logs."""
+    real = {number: _absolute(path) for number, path in paths.items()}
+    told = ["folders: '/' is the whole file system; name the folder" for path in real.values() if path == "/"]
     told += [
-        f"folders: {one!r} and {other!r} overlap; keep the outer one"
-        for one, other in itertools.combinations(real, 2)
+        f"folders {first} and {second} overlap; keep the outer one"
+        for (first, one), (second, other) in itertools.combinations(real.items(), 2)
         if _inside(one, other) or _inside(other, one)
     ]
     return told
@@ -259,7 +264,12 @@ def parse(
     try:
         data: dict[str, Any] = tomllib.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:  # numbers of 5,000 digits and the like are bare ValueErrors
-        raise UsageProblem(f"{source} is not TOML: {error}.", hint="Nothing was done.") from None
+        where = re.search(r"\(at [^()]*\)$", str(error))
+        raise UsageProblem(
+            f"{source} is not TOML: {error}.",
+            hint="Nothing was done.",
+            for_logs=f"it is not TOML {where[0] if where else ''}".strip(),
+        ) from None
     for section, values in (given or {}).items():
         if isinstance(data.setdefault(section, {}), dict):  # what is no table is told below
             data[section] |= values
@@ -275,18 +285,20 @@ def archive_alone(url: str, overrides: Sequence[str] = ()) -> ArchiveConfig:
 
 def build(data: Mapping[str, Any], *, source: str = "the config") -> Config:
     """Check a config given as plain values."""
-    problems = _across(data)
+    problems = logged = _across(data)
     try:
         # Lists of TOML become tuples; strict mode keeps "yes" from passing for true.
         config = Config.model_validate(_frozen(data))
         if not problems:
             return config
     except ValidationError as error:
-        told = [_told(dict(one)) for one in error.errors(include_url=False, include_input=False)]
-        problems = list(dict.fromkeys(told)) + problems
+        found = [dict(one) for one in error.errors(include_url=False, include_input=False)]
+        problems = list(dict.fromkeys(map(_told, found))) + problems
+        logged = list(dict.fromkeys(_told(one | {"loc": _plain(one["loc"])}) for one in found)) + logged
     raise UsageProblem(
         f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in problems),
         hint="Nothing was done. config.example.toml shows every key.",
+        for_logs="; ".join(logged),
     )
 
 
@@ -296,6 +308,11 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_frozen(one) for one in value)
     return value
+
+
+def _plain(place: Any) -> tuple[str | int, ...]:
+    """Leave out of a place what was given as a key and looks like none of ours: it may be anything."""
+    return tuple(one if re.fullmatch(r"[\w\[\],-]{1,40}", str(one), re.ASCII) else "(a key)" for one in place)
 
 
 def _told(error: dict[str, Any]) -> str:

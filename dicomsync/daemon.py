@@ -182,8 +182,9 @@ class Daemon:
         )
         fresh = f"{self._status_file}.new"
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with open(descriptor, "w") as file:
+                os.fchmod(descriptor, 0o640)  # the service's umask would keep the group out
                 json.dump(told | {"written_at": round(time.time(), 3)}, file)
             os.replace(fresh, self._status_file)
         except OSError as error:  # a full /run is no reason to stop storing
@@ -200,6 +201,8 @@ class Daemon:
             parts = [f"{words.count(due, 'instance')} due, the oldest for {age}"]
         if engine.delivery.circuit.words:
             parts.append(f"the archive: {engine.delivery.circuit.words}")
+        if engine.hanging:
+            parts.append(f"{words.count(engine.hanging, 'folder')} not answering")
         if engine.unreadable:
             parts.append(f"{words.count(engine.unreadable, 'directory', 'directories')} not readable")
         return "; ".join(parts)
@@ -211,18 +214,24 @@ class Daemon:
         """
         engine.stop()
         ending = self._stop
+        trouble: LedgerProblem | None = None
         if ending:
             self._notify.stopping()
         deadline = time.monotonic() + (DRAIN_SECONDS if ending else QUIESCE_SECONDS)
         while engine.delivery.sending and time.monotonic() < deadline:
-            with contextlib.suppress(LedgerProblem):
+            try:
+                trouble = None
                 engine.turn(moment())
+            except LedgerProblem as problem:
+                trouble = problem
             engine.wait(moment())
             self._notify.watchdog()
         if engine.delivery.sending and not ending:
+            why = "the ledger cannot record them" if trouble else "the archive or a folder does not answer"
+            todo = f"{trouble.hint} " if trouble else ""
             raise LedgerProblem(
-                "Requests are still on their way and the ledger cannot record them; dicomsync ends.",
-                hint="The service manager starts it again; the archive is then asked about them.",
+                f"Requests are still on their way, and {why}; dicomsync ends, and nothing is lost.",
+                hint=f"{todo}Start it again, as a service manager does: the archive is asked about them.",
             )
 
     def _wait_for_ledger(self, ledger: Ledger) -> None:
@@ -294,7 +303,10 @@ class Daemon:
             self._check(new)
             self._refuse_what_needs_a_restart(new)
         except UsageProblem as problem:
-            log.error("the new config was not taken, the old one is kept: %s", problem.message)
+            log.error(
+                "the new config was not taken, the old one is kept: %s; `dicomsync doctor -c FILE` says all",
+                problem.for_logs,
+            )
         else:
             changed = [
                 name for name in type(new).model_fields if getattr(new, name) != getattr(self._config, name)
@@ -306,9 +318,8 @@ class Daemon:
     def _refuse_what_needs_a_restart(self, new: Config) -> None:
         old = self._config
         if (new.ledger, new.archive.url, new.control) != (old.ledger, old.archive.url, old.control):
-            raise UsageProblem(
-                "archive.url, ledger.path and [control] cannot change while it runs: restart it."
-            )
+            words = "archive.url, ledger.path and [control] cannot change while it runs: restart it"
+            raise UsageProblem(f"{words}.", for_logs=words)
 
 
 def shadow(ledger: Ledger) -> str:

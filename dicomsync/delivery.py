@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
@@ -27,6 +27,16 @@ log = logging.getLogger("dicomsync.delivery")
 ASKED_AT_ONCE = 50
 ASKED_BYTES = 256 * 1024 * 1024
 GIVE_UP_SECONDS = 15.0  # for an archive to be reached at all
+HANGING_SECONDS = 600.0  # between two thoughts of sending what is in a folder that hangs
+HANGING_ASKED_SECONDS = 60.0  # and of asking about it
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A batch, or a question about one, on its way; `live` if it takes the share of what came live."""
+
+    live: bool
+    paths: frozenset[bytes]  # of the files it may have to read
 
 
 class Delivery:
@@ -41,6 +51,7 @@ class Delivery:
         *,
         lost: Callable[[int, Sight, Moment], None],
         fileless: Callable[[int, Moment], bool],
+        hangs: Callable[[bytes], bool],
     ) -> None:
         self._ledger = ledger
         self._archive = archive
@@ -48,7 +59,8 @@ class Delivery:
         self._luck = luck
         self._lost = lost
         self._fileless = fileless
-        self._busy: dict[str, bool] = {}  # studies with a request on its way; True: of live instances
+        self._hangs = hangs
+        self._busy: dict[str, _Request] = {}  # by study
         self._backlog_next = False  # with one transfer only, live and backlog take turns
         self._probing = False
         self._limit = SizeLimit()
@@ -110,8 +122,13 @@ class Delivery:
 
     @property
     def free(self) -> int:
-        """How many more requests may go now."""
-        return self._pace.transfers - len(self._busy)
+        """How many more requests may go now; one that waits for a folder that hangs is in no one's way."""
+        return self._pace.transfers - len(self._moving)
+
+    @property
+    def _moving(self) -> list[_Request]:
+        """The requests that are not stuck in a folder that hangs."""
+        return [one for one in self._busy.values() if not any(map(self._hangs, one.paths))]
 
     def hurry(self, now: Moment) -> None:
         """Ask an archive that is left alone at once how it is: a person wants to know."""
@@ -187,7 +204,7 @@ class Delivery:
             first, second = (backlog, live) if self._backlog_next else (live, backlog)
             self._backlog_next = not self._backlog_next
             return iter([*first, *second])
-        out = list(self._busy.values())
+        out = [one.live for one in self._moving]
         kept = 1 if backlog or not all(out) else 0
         room = max(0, self._pace.transfers - kept - sum(out))
         return iter([*live[:room], *backlog, *([] if backlog else live[room:])])
@@ -197,16 +214,27 @@ class Delivery:
         at = self._pace.at(now)
         ready = []
         for due in self._ledger.pending_of(study, at, self._pace.caps.max_instances):
-            if due.source is not None:
+            if due.source is not None and self._hangs(due.source.path):
+                self._put_off(replace(due, reason="hangs"), InstanceState.PENDING, HANGING_SECONDS, now)
+            elif due.source is not None:
                 ready.append(due)
             elif not self._fileless(due.instance_id, now):
                 wait = Transition(due.instance_id, InstanceState.PENDING, "changed", together=due.together)
                 self._ledger.move([wait], now.wall, [at + self._pace.confirm_wait_seconds])
         return ready
 
+    def _put_off(self, due: Due, state: InstanceState, seconds: float, now: Moment) -> None:
+        """Let an instance wait for its folder to answer again."""
+        wait = Transition(due.instance_id, state, due.reason, looks=due.looks, together=due.together)
+        self._ledger.move([wait], now.wall, [self._pace.at(now) + seconds])
+
+    def folder_answers(self, now: Moment) -> None:
+        """Let what waited for a folder to answer go."""
+        self._ledger.recall("hangs", self._pace.at(now))
+
     def _send(self, study: DueStudy, batch: tuple[Due, ...], now: Moment) -> Work:
         batch_id = self._ledger.open_batch(study.study_id, batch, now.wall)
-        self._busy[study.study_instance_uid] = study.live
+        self._busy[study.study_instance_uid] = _Request(study.live, _paths(batch))
         self.requests += 1
         where = handle("study", study.study_id)
         log.debug("%s of %s: %d instances go", handle("batch", batch_id), where, len(batch))
@@ -258,14 +286,20 @@ class Delivery:
 
     def _plan_questions(self, now: Moment, free: int) -> list[Work]:
         works: list[Work] = []
-        due = self._ledger.unconfirmed(self._pace.at(now), 4 * ASKED_AT_ONCE)
+        due = []
+        for one in self._ledger.unconfirmed(self._pace.at(now), 4 * ASKED_AT_ONCE):
+            if one.sha256 is None and one.source is not None and self._hangs(one.source.path):
+                self._put_off(one, InstanceState.UNCONFIRMED, HANGING_ASKED_SECONDS, now)
+            else:
+                due.append(one)
         due.sort(key=_study)
         for study, group in groupby(due, _study):
             if len(works) >= free:
                 break
             if study not in self._busy:
                 batch = tuple(_some(group))
-                self._busy[study] = True  # a question is about what was found already: it takes no share
+                # A question is about what was found already: it takes no share of the backlog's.
+                self._busy[study] = _Request(True, _paths(batch))
                 works.append(Work(jobs.ask, (self._archive, batch), partial(self._asked, study, batch)))
         return works
 
@@ -335,6 +369,10 @@ def _held_back(signal: Signal) -> str:
 def _ordinary(change: Transition) -> bool:
     """Whether an outcome is nothing to look up from one's work for."""
     return change.state is InstanceState.STORED or change.reason in ("already-there", "duplicate", "split")
+
+
+def _paths(batch: Iterable[Due]) -> frozenset[bytes]:
+    return frozenset(due.source.path for due in batch if due.source is not None)
 
 
 def _study(due: Due) -> str:

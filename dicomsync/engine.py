@@ -84,14 +84,18 @@ class Engine:
             self._luck,
             lost=self._lost,
             fileless=self.intakes[0].enrolment.give_up_if_fileless,
+            hangs=self._hangs,
         )
         self._studies_before = 0
         self._due_before = (0, 0, 0)
 
     @staticmethod
     def workers_for(folders: int, transfers: int) -> int:
-        """Say how many workers the hands need at most, so that no job of one folder waits for another's."""
-        return 6 * folders + transfers + 1
+        """Say how many workers the hands need at most, so that no job of one folder waits for another's.
+
+        Requests that are stuck in a folder that hangs take no other request's place.
+        """
+        return (6 + transfers) * folders + transfers + 1
 
     def begin(self, now: Moment) -> None:
         """Take over what an earlier process left, and begin a pass over every folder."""
@@ -232,9 +236,14 @@ class Engine:
         return all(intake.idle for intake in self.intakes)
 
     @property
+    def hanging(self) -> int:
+        """How many folders do not answer."""
+        return sum(intake.pulse.hangs for intake in self.intakes)
+
+    @property
     def unreadable(self) -> int:
-        """How many directories could not be read, by the latest pass over each folder."""
-        return sum(one.problems for one in self._latest())
+        """How many directories cannot be read, as far as the passes have come."""
+        return sum(len(intake.passes.unreadable) for intake in self.intakes)
 
     @property
     def passed(self) -> Passed:
@@ -274,16 +283,25 @@ class Engine:
         )
 
     def _plan(self, now: Moment) -> list[Work]:
+        hung = self.hanging
         works = [work for intake in self.intakes for work in intake.plan(now)]
+        if self.hanging < hung:
+            self.delivery.folder_answers(now)
         return works + self.delivery.plan(now)
 
     def _lost(self, file_id: int, sight: Sight, now: Moment) -> None:
         """Give a file that could not supply its instance back to the folder it is in."""
         found = self._ledger.file(file_id)
-        path = found[1] if found else b""
+        self._intake_of(found[1] if found else b"").lost(file_id, sight, now)
+
+    def _hangs(self, path: bytes) -> bool:
+        """Say whether the folder a file is in does not answer."""
+        return bool(self.hanging) and self._intake_of(path).pulse.hangs
+
+    def _intake_of(self, path: bytes) -> Intake:
         roots = ((one, one.folder.path) for one in self.intakes)
         inside = (one for one, root in roots if path == root or path.startswith(root.rstrip(b"/") + b"/"))
-        next(inside, self.intakes[0]).lost(file_id, sight, now)
+        return next(inside, self.intakes[0])
 
     def _latest(self) -> list[Pass]:
         return [one for intake in self.intakes if (one := intake.passes.latest) is not None]

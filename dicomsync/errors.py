@@ -17,9 +17,16 @@ class DicomsyncError(Exception):
 
 
 class UsageProblem(DicomsyncError):
-    """The command line or the config asks for something that cannot be done."""
+    """The command line or the config asks for something that cannot be done.
+
+    `for_logs` says it in one line without a path, or any other value a person gave.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "", for_logs: str = "it cannot be used") -> None:
+        super().__init__(message, hint=hint)
+        self.for_logs = for_logs
 
 
 class LedgerProblem(DicomsyncError):

@@ -68,6 +68,9 @@ def _by_handle(reader: Reader, kind: str | None, word: str, wall: float) -> list
             case "directory" if row := reader.directory(number):
                 lines += [f"{handle('directory', number)}: {words.visible(row['path'])}"]
                 lines += _history(reader, "directory", number)
+            case "folder" if path := reader.folder_path(number):
+                lines += [f"{handle('folder', number)}: {words.visible(path)}"]
+                lines += _history(reader, "folder", number)
     return lines
 
 

@@ -10,6 +10,7 @@ _ODD = {
     "file": 0xC2B2AE35,
     "batch": 0x27D4EB2F,
     "directory": 0x165667B1,
+    "folder": 0xD3A2646D,
 }
 
 

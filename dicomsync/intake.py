@@ -19,6 +19,7 @@ from dicomsync.enrolment import Candidate, Comparison, Enrolment
 from dicomsync.ledger import FileRow, Ledger, NewFile
 from dicomsync.model import Changed, FileState, Folder, Header, Moment, StatKey, Unfit, Whole
 from dicomsync.passes import Passes
+from dicomsync.pulse import Pulse
 from dicomsync.work import Pace, Work
 
 QUEUED_FILES = 4_000  # no further step of a scan while more than this wait for their header
@@ -45,6 +46,7 @@ class Intake:
         self.folder = folder
         self._pace = pace
         self.passes = Passes(ledger, folder, pace, merge=self._merge, gone=self._gone, luck=luck)
+        self.pulse = Pulse(ledger, folder)
         self.enrolment = Enrolment(ledger, pace)
         self._queue: deque[Candidate | _DirectoryRead] = deque()
         self._looks: dict[int, tuple[settle.Look, Candidate]] = {}  # by file
@@ -76,16 +78,13 @@ class Intake:
 
     def plan(self, now: Moment) -> list[Work]:
         """Say what is to be read next."""
-        works = [
-            *self._plan_absent(),
-            *self._plan_looks(now),
-            *self._plan_headers(now),
-            *self._plan_comparison(),
-        ]
-        self._out += len(works)
+        self.pulse.feel(now)
+        works = [*self._plan_absent(), *self._plan_looks(now), *self._plan_headers(now)]
+        comparisons = self._plan_comparison()
+        self._out += len(works) + len(comparisons)
         if len(self._queue) <= QUEUED_FILES:
             works += self.passes.plan(now)
-        return works
+        return [*(self.pulse.follow(work, now) for work in works), *comparisons]
 
     # what a pass read
 
@@ -96,7 +95,7 @@ class Intake:
             row = rows.pop(entry.name, None)
             if row is not None and row.key == entry.key and self._unchanged(row):
                 continue
-            if row is None and self._earlier(entry.key):
+            if row is None and self._earlier(entry.key, now):
                 self._ledger.put_file(
                     NewFile(directory_id, entry.name, entry.key, FileState.IGNORED, "earlier"), now.wall
                 )
@@ -121,11 +120,15 @@ class Intake:
         one = self.passes.latest
         return not self._asked_for and one is not None and not one.number.first
 
-    def _earlier(self, key: StatKey) -> bool:
-        """Whether a file was there before the daemon first saw the folder, and is to be left alone."""
+    def _earlier(self, key: StatKey, now: Moment) -> bool:
+        """Whether a file was there before the daemon first saw the folder, and is to be left alone.
+
+        Where the clock was ahead in that moment, what comes now would seem to be earlier: it is taken.
+        """
         one = self.passes.latest
-        wanted = self.folder.new_only and not self._asked_for
-        return wanted and one is not None and key.ctime_ns / 1e9 < one.number.since
+        if one is None or not self.folder.new_only or self._asked_for:
+            return False
+        return key.ctime_ns / 1e9 < one.number.since <= now.wall
 
     @property
     def _asked_for(self) -> bool:
@@ -176,7 +179,7 @@ class Intake:
         earlier = self._looks.pop(candidate.file_id, None) if candidate.file_id is not None else None
         wait = settle.wait_seconds(
             candidate.key,
-            now,
+            self._pace.earliest(now),
             earlier[0] if earlier else None,
             settle_seconds=candidate.settle_seconds,
             old_seconds=self._pace.old_seconds(candidate.settle_seconds),

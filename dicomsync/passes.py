@@ -52,12 +52,17 @@ class Pass:
     began: float  # monotonic seconds
     passed: scan.Passed = field(default_factory=scan.Passed)
     files: int = 0
-    problems: int = 0
+    unread: set[bytes] = field(default_factory=set)  # directories that could not be read, or not all of it
     lost: str = ""  # why the folder itself could not be read
     asked: Asked | None = None  # what a person asked for: read after the folder itself was found there
     glanced: bytes | None = None  # the directory up to which times were compared; None: not needed
     asked_for: bool = False  # what is read now is what was asked for
     swept: tuple[bytes, bytes] = (b"", b"")  # the directory, and the name in it, that the sweep has reached
+
+    @property
+    def problems(self) -> int:
+        """How many directories could not be read, or not all of them."""
+        return len(self.unread)
 
 
 class Passes:
@@ -83,7 +88,7 @@ class Passes:
         self._busy = False
         self._hinted: dict[bytes, None] = {}
         self._asked: deque[Asked] = deque()
-        self._told: dict[bytes, str] = {}  # directories that cannot be read, and why
+        self.unreadable: dict[bytes, str] = {}  # directories that cannot be read, and why: they are told
         self._quick_at = self._full_at = float("-inf")
         self.last: Pass | None = None
         self.full_passes = 0
@@ -227,18 +232,18 @@ class Passes:
 
     def _unreadable(self, one: Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
         """Tell what cannot be read: once, for as long as it stays so."""
-        one.problems += 1
+        one.unread.add(listing.directory)
         if listing.directory == self._folder.path and not listing.entries:
             one.lost = listing.problem
-        if self._told.get(listing.directory) == listing.problem:
+        if self.unreadable.get(listing.directory) == listing.problem:
             return
-        self._told[listing.directory] = listing.problem
+        self.unreadable[listing.directory] = listing.problem
         self._ledger.remember("directory", directory_id, "unreadable", listing.problem, now.wall)
         where = handle("directory", directory_id)
         log.warning("%s cannot be read, or not all of it (%s); that waits", where, listing.problem)
 
     def _readable(self, directory_id: int, listing: scan.Listing, now: Moment) -> None:
-        if self._told.pop(listing.directory, None):
+        if self.unreadable.pop(listing.directory, None):
             self._ledger.remember("directory", directory_id, "readable", "", now.wall)
             log.info("%s can be read again", handle("directory", directory_id))
 
@@ -254,6 +259,8 @@ class Passes:
         if one.full:
             self._full_at = now.mono + jitter * max(self._folder.full_scan_seconds, rest)
             self.full_passes += 1
+            if not one.lost:  # what cannot be read any more because it is gone is nothing to tell
+                self.unreadable = {path: why for path, why in self.unreadable.items() if path in one.unread}
             report = asdict(one.passed) | {"files": one.files, "problems": one.problems, "lost": one.lost}
             self._ledger.end_scan(one.number, now.wall, json.dumps(report))
         elif one.lost:

@@ -46,6 +46,7 @@ INSTANCE_REASONS: dict[str, str] = {
     "absent": "the archive was asked twice and does not have it: sent again",
     "changed": "the file changed before it could be sent: looked at again",
     "reappeared": "its file had left and is back",
+    "hangs": "its folder does not answer: it waits until that does",
     "retried": "a person asked for it to be tried again",
     # sending, unconfirmed
     "sent": "the request is on its way, or the answer was not recorded",

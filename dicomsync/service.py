@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -29,6 +30,7 @@ from dicomsync.work import Pace
 log = logging.getLogger("dicomsync.service")
 
 DRAIN_SECONDS = 15.0
+LOOK_SECONDS = 5.0  # a start does not wait for a mount that hangs
 LOCAL_SETTLE_SECONDS = 5.0
 NETWORK_SETTLE_SECONDS = 30.0
 LOCAL_SCAN_SECONDS = 60.0
@@ -231,7 +233,8 @@ def archive_of(config: ArchiveConfig) -> dicomweb.Archive:
     }
     for key, problem in problems.items():
         if problem:
-            raise UsageProblem(f"archive.{key}: {problem}.", hint="Nothing was sent.")
+            words = f"archive.{key}: {problem}"
+            raise UsageProblem(f"{words}.", hint="Nothing was sent.", for_logs=words)
     return dicomweb.Archive(
         config.url,
         config.kind,
@@ -303,14 +306,14 @@ def folders_of(config: Config, paths: Sequence[Path] = ()) -> list[Folder]:
     if not paths:
         if not config.folders:
             raise UsageProblem("There is no folder to look into.", hint="Name a PATH, or add [[folders]].")
-        return [_folder(one, os.path.abspath(one.path)) for one in config.folders]
+        return _folders([(one, os.path.abspath(one.path)) for one in config.folders])
     wanted = sorted({_place(path) for path in paths})
     outer = [path for path in wanted if not any(_below(path, other) for other in wanted)]
-    folders = []
+    named = []
     for path in outer:
         rules = [one for one in config.folders if _below(path, os.path.abspath(one.path)) or _same(path, one)]
-        folders.append(_folder(rules[0] if rules else FolderConfig(path=path), path))
-    return folders
+        named.append((rules[0] if rules else FolderConfig(path=path), path))
+    return _folders(named)
 
 
 def keep_out(ledger: Path, folders: Sequence[Folder]) -> None:
@@ -329,20 +332,36 @@ def _place(path: Path) -> str:
     return os.path.realpath(path) if path.is_file() else os.path.abspath(path)
 
 
-def _folder(config: FolderConfig, path: str) -> Folder:
-    where = os.fsencode(path)
-    local = mounts.kind(where) == "local"  # others do not tell of what other machines do to them
+def _folders(named: Sequence[tuple[FolderConfig, str]]) -> list[Folder]:
+    """Look at each place for a bounded time; what does not answer is taken for a network share."""
+    hands = Threads(len(named))
+    looks = [hands.submit(_seen, path) for _, path in named]
+    wait(looks, LOOK_SECONDS)
+    hands.shutdown()
+    return [
+        _folder(config, path, *(look.result() if look.done() else ("network", False)))
+        for (config, path), look in zip(named, looks, strict=True)
+    ]
+
+
+def _seen(path: str) -> tuple[str, bool]:
+    """Say what kind of file system a place is on, and whether it is a file: either may hang."""
+    return mounts.kind(os.fsencode(path)), os.path.isfile(path)
+
+
+def _folder(config: FolderConfig, path: str, kind: str, is_file: bool) -> Folder:
+    local = kind == "local"  # others do not tell of what other machines do to them
     settle = config.settle
     if settle is None:
         settle = LOCAL_SETTLE_SECONDS if local else NETWORK_SETTLE_SECONDS
     include = config.include
-    if os.path.isfile(path):
+    if is_file:
         include = ("*",)  # someone named just this file
     scan = config.scan_interval
     if scan is None:
         scan = LOCAL_SCAN_SECONDS if local else NETWORK_SCAN_SECONDS
     return Folder(
-        where,
+        os.fsencode(path),
         include,
         config.exclude,
         settle,

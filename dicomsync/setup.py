@@ -17,7 +17,7 @@ from dicomsync.errors import UsageProblem
 
 EXAMPLE = "config.example.toml"
 MODE = 0o640  # a config holds no secret, and it is still nobody else's business where images come from
-SERVICE_LEDGER = "/var/lib/dicomsync/ledger.db"
+SERVICE_LEDGER = "/var/lib/dicomsync/NAME/ledger.db"  # of dicomsync@NAME.service
 
 Ask = Callable[[str, str], str]
 """Put a question with a default ("" if there is none) to a person, and give the answer."""
@@ -56,19 +56,21 @@ def complete(
     ask: Ask | None,
     tell: Callable[[str], None] = lambda _: None,
     defaults: bool = False,
+    name: str = "main",
 ) -> Answers:
     """Make what was given whole, by asking; `ask` None: there is nobody to ask, so that all must be given.
 
-    With `defaults` what has a sensible default (the ledger) takes it without a question. Raises
-    UsageProblem for what is missing and for what no config may say.
+    With `defaults` what has a sensible default (the ledger of service `name`) takes it without a
+    question. Raises UsageProblem for what is missing and for what no config may say.
     """
+    usual = default_ledger(name)
     if ask is None:
         _nothing_missing(archive, folders, ledger or defaults)
-        asked = Answers(archive or "", tuple(map(_place, folders)), _place(ledger or default_ledger()))
+        asked = Answers(archive or "", tuple(map(_place, folders)), _place(ledger or usual))
     else:
         archive = archive or _archive(ask, tell)
         asked_folders = tuple(map(_place, folders)) or _folders(ask)
-        ledger = ledger or (default_ledger() if defaults else ask("The ledger file", default_ledger()))
+        ledger = ledger or (usual if defaults else ask("The ledger file", usual))
         asked = Answers(archive, asked_folders, _place(ledger))
     render(asked)
     return asked
@@ -110,10 +112,10 @@ def _folders(ask: Ask) -> tuple[str, ...]:
             return tuple(found)
 
 
-def default_ledger() -> str:
-    """Say where a ledger usually is: the service's place for root, the user's own state directory else."""
+def default_ledger(name: str) -> str:
+    """Say where a ledger usually is: for root the place of service `name`, else the user's own."""
     if os.geteuid() == 0:
-        return SERVICE_LEDGER
+        return SERVICE_LEDGER.replace("NAME", name)
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return os.path.join(state, "dicomsync", "ledger.db")
 

@@ -52,6 +52,9 @@ def snapshot(reader: Reader, wall: float) -> dict[str, Any]:
                 "last_scan_seconds": None
                 if folder["scanned_at"] is None
                 else max(0.0, round(wall - folder["scanned_at"], 3)),
+                "hanging_seconds": None
+                if folder.get("hangs_since") is None
+                else max(0.0, round(wall - folder["hangs_since"], 3)),
                 **{key: folder.get(key, 0) for key in _COUNTED},
             }
             for folder in reader.folders()
@@ -90,7 +93,10 @@ def text(status: dict[str, Any]) -> str:
     if status["folders"]:
         lines += ["", "Folders"]
     for folder in status["folders"]:
+        hangs = folder["hanging_seconds"]
         lines += [_folder(folder), *(f"    {hint}" for hint in passed_over(folder))]
+        if hangs is not None:
+            lines.append(f"    has not answered for {words.span(hangs)}: is the server of this mount there?")
     troubled = sum(status["counts"][s] for s in ("conflict", "rejected", "missed"))
     troubled += sum(status["files"][s] for s in ("held", "missed"))
     if troubled:

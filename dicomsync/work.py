@@ -43,6 +43,14 @@ class Pace:
         """Give the moment on the scale of the ledger's `due_at`."""
         return self.started.wall + (now.mono - self.started.mono)
 
+    def earliest(self, now: Moment) -> Moment:
+        """Give the same moment by whichever clock is behind: for what must not look older than it is.
+
+        The wall clock may have been set forward, or have gone on while the machine slept, in the middle
+        of a copy; the monotonic one is ahead of it once it was set back.
+        """
+        return Moment(min(now.wall, self.at(now)), now.mono)
+
     def old_seconds(self, settle_seconds: float) -> float:
         """Give the age of a change time that proves a file settled."""
         return settle_seconds if self.once else 3600.0

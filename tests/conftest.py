@@ -21,6 +21,34 @@ from dicomsync.ledger import Reader
 from dicomsync.ledger.rows import Counts
 from tests import orthanc as orthancs
 
+# A watcher that never fires: with --dead-watch every daemon of the tests has one, and everything must work
+
+DEAF = """
+from dicomsync.watch import inotify
+inotify.Reader.handle_event = lambda self, event: None
+"""  # it watches, believes that all is well, and hears nothing
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--dead-watch", action="store_true", help="let no watcher ever fire")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global dead_watch
+    dead_watch = config.getoption("--dead-watch")
+
+
+dead_watch = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if dead_watch:
+        skip = pytest.mark.skip(reason="it is about the watcher, which is dead")
+        for item in items:
+            if item.get_closest_marker("watcher"):
+                item.add_marker(skip)
+
+
 # The archives
 
 
@@ -79,11 +107,15 @@ class OrthancArchive:
         return self.inner.count()
 
 
-def _need_orthanc() -> None:
-    reason = orthancs.missing()
+def need(reason: str | None) -> None:
+    """Skip for this reason, if there is one, what needs more than Python."""
     if reason is not None:
-        # The CI promises a run on a real server: there it is no choice.
+        # The CI promises to run it all: there it is no choice.
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+def _need_orthanc() -> None:
+    need(orthancs.missing())
 
 
 @pytest.fixture(scope="session")

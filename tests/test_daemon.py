@@ -7,10 +7,12 @@ import os
 import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from dicomsync import sandbox
 from dicomsync.ledger import Reader
 from dicomsync.model import InstanceState
 from dicomsync.samples import instance, write_studies
+
+from . import conftest
 
 
 def until(what: Callable[[], object], seconds: float = 20.0) -> None:
@@ -38,6 +42,7 @@ class Site:
     home: Path
     archive: Any  # a sandbox, or a proxy before some archive
     told: list[str] = field(default_factory=list)
+    prelude: str = ""  # Python that the daemon's process runs first, such as one with another constant
 
     def __post_init__(self) -> None:
         self.folder = self.home / "in"
@@ -64,12 +69,17 @@ class Site:
         (self.home / "runtime").mkdir(exist_ok=True)
         environment = {**os.environ, "RUNTIME_DIRECTORY": str(self.home / "runtime")}
         environment |= {"NOTIFY_SOCKET": str(self.home / "notify"), "WATCHDOG_USEC": "2000000"}
+        program = ["-m", "dicomsync"]
+        prelude = self.prelude + conftest.DEAF * conftest.dead_watch
+        if prelude:
+            program = ["-c", f"{prelude}\nfrom dicomsync import cli; cli.main()"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dicomsync", "run", "-c", str(self.config), *more],
+                [sys.executable, *program, "run", "-c", str(self.config), *more],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                umask=0o077,  # as the unit says
             )
 
     def heard(self) -> list[str]:
@@ -88,6 +98,11 @@ class Site:
         assert self.process is not None
         self.process.send_signal(number)
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def ends(self) -> int:
         assert self.process is not None
         return self.process.wait(40)
@@ -100,10 +115,20 @@ class Site:
             return reader.counts().instances[InstanceState.STORED]
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with sandbox.running(tmp_path / "archive") as archive:
-        one = Site(tmp_path, archive)
+def watches(pid: int) -> int:
+    """Count a process's inotify watches (proc(5), fdinfo)."""
+    found = 0
+    for one in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found += one.read_text().count("inotify wd:")
+    return found
+
+
+@contextmanager
+def opened(home: Path, prelude: str = "") -> Iterator[Site]:
+    """Make a site with a sandbox; its daemon ends with it."""
+    with sandbox.running(home / "archive") as archive:
+        one = Site(home, archive, prelude=prelude)
         yield one
         if one.process is not None and one.process.poll() is None:
             one.process.kill()
@@ -111,9 +136,17 @@ def site(tmp_path: Path) -> Iterator[Site]:
         one.socket.close()
 
 
-@pytest.mark.parametrize("watch", ["events", "scan"])
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with opened(tmp_path) as one:
+        yield one
+
+
+@pytest.mark.parametrize("watch", ["events", "scan", "a watcher that never fires"])
 def test_what_comes_is_stored_as_it_comes(site: Site, watch: str) -> None:
-    site.configure(folder=f'watch = "{watch}"')
+    if watch.endswith("never fires"):
+        site.prelude = conftest.DEAF
+    site.configure(folder=f'watch = "{"scan" if watch == "scan" else "events"}"')
     write_studies(site.folder / "before", studies=1, series=1, instances=3, rows=8, columns=8)
     site.start()
     site.ready()
@@ -125,6 +158,25 @@ def test_what_comes_is_stored_as_it_comes(site: Site, watch: str) -> None:
     assert site.ends() == 0
     assert "STOPPING=1" in site.heard()
     assert "Traceback" not in site.said()
+
+
+@pytest.mark.watcher
+@pytest.mark.parametrize("deaf", [False, True], ids=["a watcher", "a dead one"])
+def test_only_a_watcher_that_fires_spares_the_wait_for_a_scan(site: Site, deaf: bool) -> None:
+    site.prelude = conftest.DEAF * deaf
+    site.configure(folder='watch = "events"')
+    site.config.write_text(site.config.read_text().replace('scan_interval = "0.2s"', 'scan_interval = "1h"'))
+    write_studies(site.folder / "before", studies=1, series=1, instances=1, rows=8, columns=8)
+    site.start()
+    site.ready()
+    until(lambda: site.stored() == 1)
+    until(lambda: watches(site.pid) == 4)
+    write_studies(site.folder / "after", studies=1, series=1, instances=1, rows=8, columns=8, seed=1)
+    if deaf:
+        time.sleep(2)  # what does not happen cannot be waited for
+        assert site.stored() == 1
+    else:
+        until(lambda: site.stored() == 2)
 
 
 def test_it_is_ready_before_the_archive_is_and_tells_how_it_stands(site: Site) -> None:
@@ -190,6 +242,32 @@ def test_a_bad_new_config_is_told_and_the_old_one_kept(site: Site) -> None:
     until(lambda: len(site.archive.stored()) == 2)
 
 
+CANARY = "/data/Canary^Anna"
+BAD_CONFIGS = {
+    "folders that overlap": (f'[[folders]]\npath = "{CANARY}"\n[[folders]]\npath = "{CANARY}/a"', "overlap"),
+    "a path for a key": (f'[upload]\n"{CANARY}" = 1', "upload.(a key): no such key"),
+    "a path for a number": (f'[upload]\ntransfers = "{CANARY}"', "upload.transfers: "),
+    "a path for a choice": (f'[[folders]]\npath = "/b"\nwatch = "{CANARY}"', "folders.2.watch: "),
+    "no TOML": (f'x = "{CANARY}', "is not TOML (at "),
+    "a secret in the wrong place": (f'[archive.auth]\ntoken = "{CANARY}"', "archive.auth: "),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CONFIGS)
+def test_a_refused_config_is_logged_by_its_keys_and_without_any_value(site: Site, name: str) -> None:
+    more, words = BAD_CONFIGS[name]
+    site.start()
+    site.ready()
+    site.config.write_text(f"{site.config.read_text()}\n{more}\n")
+    site.tell(signal.SIGHUP)
+    until(lambda: site.heard().count("READY=1") == 2)
+    line = next(line for line in site.said().splitlines() if "was not taken" in line)
+    assert words in line
+    assert "dicomsync doctor" in line
+    assert "Canary" not in site.said()
+    assert str(site.home) not in site.said()
+
+
 def test_a_good_new_config_is_taken_and_says_what_changed(site: Site) -> None:
     site.start()
     site.ready()
@@ -229,6 +307,58 @@ def test_a_full_ledger_disk_sends_nothing_and_it_resumes_by_itself(site: Site) -
     until(lambda: len(site.archive.stored()) == 400, 60)
     until(lambda: site.stored() == 400)
     assert site.process.poll() is None
+
+
+IMPATIENT = """
+from dicomsync import daemon
+from dicomsync.ledger import opening
+daemon.QUIESCE_SECONDS, opening.BUSY_SECONDS, daemon.LEDGER_RETRY_SECONDS = 2, 0.3, 0.2
+"""
+
+
+@contextmanager
+def locked(ledger: Path) -> Iterator[None]:
+    """Hold the ledger's write lock, as a forgotten shell of sqlite3 does."""
+    with closing(sqlite3.connect(ledger, isolation_level=None, timeout=30)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("ROLLBACK")
+
+
+def test_a_ledger_locked_by_somebody_else_while_an_answer_comes_ends_it_and_nothing_is_sent_twice(
+    site: Site,
+) -> None:
+    site.prelude = IMPATIENT
+    site.archive.set_faults(["stall=1@1"])
+    write_studies(site.folder, studies=1, series=1, instances=5, rows=8, columns=8)
+    site.start()
+    site.ready()
+    until(lambda: len(site.archive.stored()) == 5)
+    with locked(site.ledger):
+        assert site.ends() == 1
+    assert "The ledger is locked by another program" in site.said()
+    assert "Close whatever has it open for writing" in site.said().rsplit("still on their way", 1)[1]
+    assert "nothing is lost" in site.said()
+    assert "Traceback" not in site.said()
+    assert site.stored() == 0
+    site.start()
+    until(lambda: site.stored() == 5)
+    assert sum(request.method == "POST" for request in site.archive.requests) == 1
+
+
+def test_a_ledger_locked_for_a_while_is_waited_for_and_nothing_is_lost(site: Site) -> None:
+    site.prelude = IMPATIENT
+    site.start()
+    site.ready()
+    until(lambda: "the archive answers" in site.said())
+    with locked(site.ledger):
+        write_studies(site.folder, studies=1, series=1, instances=5, rows=8, columns=8)
+        until(lambda: any("waiting for the ledger" in line for line in site.heard()))
+        assert not site.archive.stored()
+    until(lambda: site.stored() == 5)
+    assert site.process is not None
+    assert site.process.poll() is None
+    assert sum(request.method == "POST" for request in site.archive.requests) == 1
 
 
 def test_operators_may_read_how_it_stands_without_learning_where_or_who(site: Site) -> None:

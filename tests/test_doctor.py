@@ -333,8 +333,8 @@ def test_a_folder_that_is_only_scanned_needs_no_watches(site: Site, absent: str)
     [
         ([], 10, OK, "0 directories", ""),
         ([Tally(directories=10)], 10, OK, "10 directories", ""),
-        ([Tally(directories=5), Tally(directories=6)], 10, WARNING, "11 directories", "=524288"),
-        ([Tally(directories=400_000)], 8192, WARNING, "400,000 directories", "=1048576"),
+        ([Tally(directories=5), Tally(directories=6)], 10, WARNING, "11 directories", "=65536"),
+        ([Tally(directories=400_000)], 8192, WARNING, "400,000 directories", "=800000 "),
         ([Tally(directories=5, whole=False)], 10, WARNING, "at least 5 directories", "find"),
         (
             [Tally(directories=11, whole=False)],
@@ -364,7 +364,7 @@ def test_a_limit_too_low_is_read_from_the_kernel_and_an_absent_one_is_told(
     limit.write_text("2\n")
     told = look(site, absent)["inotify"]
     assert told.state is WARNING
-    assert "sysctl -w fs.inotify.max_user_watches=524288" in told.todo
+    assert "sysctl -w fs.inotify.max_user_watches=65536" in told.todo
 
 
 def test_a_config_without_folders_is_told(site: Site, absent: str) -> None:

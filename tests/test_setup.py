@@ -100,7 +100,7 @@ def test_a_path_that_no_config_can_say_is_refused() -> None:
         ("ftp://x", ["/a"], "/l.db", "begin with https"),
         ("https://me:secret@x/v2", ["/a"], "/l.db", "user name or password"),
         (URL, ["/a", "/a/b"], "/l.db", "overlap"),
-        (URL, ["/a"], "/a/l.db", "lies inside the folder"),
+        (URL, ["/a"], "/a/l.db", "lies inside folder 1"),
         (URL, ["/"], "/l.db", "whole file system"),
     ],
 )
@@ -127,7 +127,9 @@ def test_yes_takes_the_usual_ledger_and_never_makes_up_an_archive(tmp_path: Path
     assert init("--yes", "--folder", "in", cwd=tmp_path).code == 2
     done = init("--yes", "--folder", "in", "--archive", URL, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
-    assert config.parse((tmp_path / "dicomsync.toml").read_text()).ledger.path == setup.default_ledger()
+    assert config.parse((tmp_path / "dicomsync.toml").read_text()).ledger.path == setup.default_ledger(
+        "dicomsync"
+    )
 
 
 def test_a_user_has_a_ledger_of_their_own_and_the_service_its_usual_one(
@@ -136,11 +138,11 @@ def test_a_user_has_a_ledger_of_their_own_and_the_service_its_usual_one(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("HOME", "/home/anna")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    assert setup.default_ledger() == "/home/anna/.local/state/dicomsync/ledger.db"
+    assert setup.default_ledger("x") == "/home/anna/.local/state/dicomsync/ledger.db"
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert setup.default_ledger() == "/state/dicomsync/ledger.db"
+    assert setup.default_ledger("x") == "/state/dicomsync/ledger.db"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert setup.default_ledger() == config.parse(setup.example()).ledger.path
+    assert setup.default_ledger("NAME") == config.parse(setup.example()).ledger.path
 
 
 def test_init_writes_absolute_paths_for_few_eyes_and_says_what_is_next(tmp_path: Path) -> None:
@@ -212,7 +214,7 @@ def test_a_person_is_asked_only_for_what_was_not_given_and_again_after_a_bad_url
     ask, asked = person("nonsense", URL, "", "/in", "~/more", "", "")
     told: list[str] = []
     answers = setup.complete(None, (), None, ask=ask, tell=told.append)
-    assert answers == Answers(URL, ("/in", os.path.expanduser("~/more")), setup.default_ledger())
+    assert answers == Answers(URL, ("/in", os.path.expanduser("~/more")), setup.default_ledger("main"))
     assert [words.split()[0] for words in asked] == [
         *("DICOMweb", "DICOMweb"),
         *("Folder", "Folder", "Another", "Another"),

@@ -122,7 +122,7 @@ def test_a_unit_without_its_sandbox_would_not_pass(installed: Path) -> None:
         ("Service.Type", ["notify"]),
         ("Service.NotifyAccess", ["main"]),
         ("Service.ExecStart", ["/opt/dicomsync/bin/dicomsync run -c /etc/dicomsync/%i.toml"]),
-        ("Service.ExecReload", ["/bin/kill -HUP $MAINPID"]),
+        ("Service.ExecReload", ["/bin/sh -c 'kill -HUP \"$MAINPID\"'"]),
         ("Service.WatchdogSec", ["120"]),
         ("Service.Restart", ["always"]),
         ("Service.RestartSec", ["10"]),
@@ -197,4 +197,5 @@ def test_the_user_and_the_directories_are_made(tmp_path: Path) -> None:
     assert uid != 0
     assert user.endswith("/nologin")
     config = (tmp_path / "etc/dicomsync").stat()
-    assert (config.st_uid, config.st_gid, config.st_mode & 0o7777) == (0, gid, 0o750)
+    # What root writes there is the group's to read.
+    assert (config.st_uid, config.st_gid, config.st_mode & 0o7777) == (0, gid, 0o2750)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from watchdog.observers import inotify_c
 
-from dicomsync.watch import DIED, EVENTS, GONE, STOPPED, Hints, Watch
+from dicomsync.watch import DIED, EVENTS, GONE, STOPPED, Hints, Watch, raising
 from dicomsync.watch import roots as roots_module
 from dicomsync.watch.inotify import Emitter, Reader
 
@@ -330,7 +330,7 @@ def test_the_real_watch_limit_is_told_with_what_to_do(site: Site) -> None:
             process.kill()
             out, err = process.communicate()
     assert "watch limit reached: 5 of 12 directories" in out
-    assert "sysctl fs.inotify.max_user_watches=" in out
+    assert "sysctl -w fs.inotify.max_user_watches=" in out
     assert err == ""
 
 
@@ -367,7 +367,7 @@ def test_a_root_over_the_limit_is_scanned_and_the_others_go_on(site: Site, limit
     (site.outside / "a.dcm").write_bytes(b"x")
     site.until_hinted(site.outside)
     assert site.watch.alive()
-    assert site.watch.state()[os.fsencode(site.root)].endswith("sysctl fs.inotify.max_user_watches=65536")
+    assert site.watch.state()[os.fsencode(site.root)].endswith(raising("max_user_watches", 0))
 
 
 def test_the_line_asks_for_more_than_there_is(site: Site, limit: Limit) -> None:
@@ -375,7 +375,7 @@ def test_the_line_asks_for_more_than_there_is(site: Site, limit: Limit) -> None:
     limit.value = 100_000
     site.watch.start()
     site.until_state("watch limit reached: 0 of 1 directories")
-    assert site.watch.state()[os.fsencode(site.root)].endswith("=200000")
+    assert site.watch.state()[os.fsencode(site.root)].endswith(raising("max_user_watches", 100_000))
 
 
 def test_a_limit_reached_later_is_told_and_everything_looked_at(site: Site, limit: Limit) -> None:
@@ -414,7 +414,7 @@ def test_no_inotify_instance_left_is_told_with_what_to_do(
     monkeypatch.setattr(inotify_c, "inotify_init", refused)
     site.watch.start()
     site.until_state("inotify instance limit reached")
-    assert "sysctl fs.inotify.max_user_instances=" in site.watch.state()[os.fsencode(site.root)]
+    assert "sysctl -w fs.inotify.max_user_instances=" in site.watch.state()[os.fsencode(site.root)]
 
 
 def test_a_root_that_may_not_be_read_is_said_to_be_so_and_does_not_keep_the_loop_awake(
@@ -657,3 +657,13 @@ def test_a_whole_tree_deleted_while_it_is_watched_leaves_the_watcher_well(site: 
     site.settled()
     assert site.watch.alive()
     assert site.watch.state() == {os.fsencode(site.root): EVENTS}
+
+
+@pytest.mark.parametrize(
+    ("limit", "needed", "enough"),
+    [(0, 0, 65_536), (8_192, 9_000, 65_536), (65_536, 70_000, 140_000), (524_288, 1, 1_048_576)],
+)
+def test_a_limit_is_raised_to_twice_what_is_needed_and_twice_what_it_is(
+    limit: int, needed: int, enough: int
+) -> None:
+    assert f"fs.inotify.max_user_watches={enough} " in raising("max_user_watches", limit, needed)

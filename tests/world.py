@@ -33,10 +33,11 @@ class SameThread(Executor):
 
     def __init__(self) -> None:
         self.kept: list[tuple[Future[Any], Callable[[], Any]]] | None = None
+        self.keeps: tuple[str, ...] = ("store", "ask")
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        if self.kept is not None and fn.__module__ == "dicomsync.jobs" and fn.__name__ in ("store", "ask"):
+        if self.kept is not None and fn.__name__ in self.keeps:
             self.kept.append((future, lambda: fn(*args, **kwargs)))
         else:
             future.set_result(fn(*args, **kwargs))

@@ -65,9 +65,14 @@ def load(config_file: Path | None, overrides: tuple[str, ...], given: dict[str, 
         try:
             text = config_file.read_text(encoding="utf-8")
         except OSError as error:
-            raise UsageProblem(f"The config {config_file} cannot be read: {error.strerror}.") from None
+            raise UsageProblem(
+                f"The config {config_file} cannot be read: {error.strerror}.",
+                for_logs=f"it cannot be read: {error.strerror}",
+            ) from None
         except UnicodeDecodeError:
-            raise UsageProblem(f"The config {config_file} is not UTF-8 text.") from None
+            raise UsageProblem(
+                f"The config {config_file} is not UTF-8 text.", for_logs="it is not UTF-8 text"
+            ) from None
     elif not all(given.get(section) for section in ("archive", "ledger")):
         raise UsageProblem("There is no config.", hint="Give -c FILE, or --archive URL and --ledger FILE.")
     return config.parse(text, overrides, given=given, source=str(config_file or "the command line"))

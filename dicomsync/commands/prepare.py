@@ -39,6 +39,7 @@ def init(
         ask=ask if sys.stdin.isatty() and not yes else None,
         tell=click.echo,
         defaults=yes,
+        name=file.stem,  # /etc/dicomsync/NAME.toml is of dicomsync@NAME.service
     )
     setup.write(file, setup.render(answers), force=force)
     click.echo("\n".join(setup.told(file, answers)))

@@ -16,6 +16,7 @@ from dicomsync.doctor.check import PATIENCE_SECONDS, Check, attempt, looked, ok,
 from dicomsync.errors import DicomsyncError
 from dicomsync.model import Folder
 from dicomsync.scan import Passed
+from dicomsync.watch import raising
 from dicomsync.words import count, size, span, visible
 
 COUNT_SECONDS = 5.0  # how long the files of one folder are counted
@@ -145,9 +146,8 @@ def inotify(folders: Sequence[Tally], limit: int) -> Check:
     cut = not all(one.whole for one in folders)
     words = f"{'at least ' if cut else ''}{count(needed, 'directory', 'directories')} to watch"
     if needed > limit:
-        enough = max(524_288, 1 << (2 * needed).bit_length())
-        todo = f"sysctl -w fs.inotify.max_user_watches={enough} (to stay: a line in /etc/sysctl.d/)"
-        return warning("inotify", f"{words}, {limit:,} may be watched: the others wait for scans", todo)
+        told = f"{words}, {limit:,} may be watched: the others wait for scans"
+        return warning("inotify", told, raising("max_user_watches", limit, needed))
     if cut:
         words += f", not all could be counted in time; {limit:,} may be watched"
         return warning("inotify", words, "Count them: find DIR -type d | wc -l")

@@ -32,8 +32,22 @@ class FileVerbs:
     def end_scan(self, scan: Scan, wall: float, report: str) -> None:
         """Record that a pass came to its end, and what it counted."""
         self._db.execute(
-            "UPDATE folders SET scanned_at = ?, report = ? WHERE id = ?", (wall, report, scan.folder_id)
+            # whether the folder hangs is kept: files of it may be waited for after all was listed
+            """UPDATE folders SET scanned_at = ?,
+                report = json_patch(?, json_object('hangs_since', json_extract(report, '$.hangs_since')))
+            WHERE id = ?""",
+            (wall, report, scan.folder_id),
         )
+
+    def folder_hangs(self, folder: bytes, since: float | None) -> int | None:
+        """Record since when (wall seconds) a folder does not answer, or that it does; gives its row."""
+        row = self._db.execute(
+            """UPDATE folders SET report = CASE WHEN ? IS NULL THEN json_remove(report, '$.hangs_since')
+                ELSE json_set(coalesce(report, '{}'), '$.hangs_since', ?) END
+            WHERE path = ? RETURNING id""",
+            (since, since, folder),
+        ).fetchone()
+        return None if row is None else int(row[0])
 
     def directory(self, path: bytes, scan: Scan, mtime_ns: int = 0) -> int:
         """Record that a pass read this directory, and the time it had then; gives its row."""

@@ -248,6 +248,15 @@ class InstanceVerbs(FileVerbs):
         ).fetchall()
         return min((row[0] for row in rows if row[0] is not None), default=None)
 
+    def recall(self, reason: str, now: float) -> None:
+        """Let what is pending for a reason that is no more go now."""
+        rows = self._db.execute(
+            """UPDATE instances SET due_at = min(due_at, ?) WHERE state = 'pending' AND reason = ?
+            RETURNING study_id""",
+            (now, reason),
+        ).fetchall()
+        self._touched.update(int(row[0]) for row in rows)
+
     def open_batch(self, study_id: int, batch: Sequence[Due], wall: float) -> int:
         """Record the intent to store these instances: from here on the archive may have them."""
         size_bytes = sum(due.size_bytes for due in batch)

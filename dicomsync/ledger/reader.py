@@ -225,6 +225,11 @@ class Reader:
         """Give one directory by its row."""
         return self._one("SELECT * FROM directories WHERE id = ?", (directory_id,))
 
+    def folder_path(self, folder_id: int) -> bytes | None:
+        """Give the path of one folder by its row."""
+        row = self._one("SELECT path FROM folders WHERE id = ?", (folder_id,))
+        return None if row is None else bytes(row["path"])
+
     def history(self, what: str, row: int, most: int = 20) -> list[Row]:
         """Give what is out of the ordinary in the life of a row, the latest last."""
         rows = self._db.execute(

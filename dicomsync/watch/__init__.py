@@ -8,7 +8,8 @@ watchdog is imported on them too, when there is something to watch: that takes a
 """
 
 from dicomsync.watch.hints import Hints
+from dicomsync.watch.limits import raising
 from dicomsync.watch.roots import Watch
 from dicomsync.watch.words import DIED, EVENTS, GONE, STARTING, STOPPED
 
-__all__ = ["DIED", "EVENTS", "GONE", "STARTING", "STOPPED", "Hints", "Watch"]
+__all__ = ["DIED", "EVENTS", "GONE", "STARTING", "STOPPED", "Hints", "Watch", "raising"]

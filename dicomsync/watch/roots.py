@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicomsync.watch.hints import Hints
+from dicomsync.watch.limits import raising
 from dicomsync.watch.words import DIED, EVENTS, GONE, STARTING, STOPPED
 
 if TYPE_CHECKING:
     from dicomsync.watch.inotify import Emitter
 
-LEAST_WATCHES = 65_536  # about 64 MiB of kernel memory if they are all used; some systems begin with 8,192
-LEAST_INSTANCES = 512
 AGAIN_SECONDS = 3_600.0  # a limit may be reached because of somebody else, who may be gone by then
 STOP_SECONDS = 1.5
 _LIMITS = Path("/proc/sys/fs/inotify")
@@ -115,16 +114,16 @@ class _Root:
         problem = self._problem if eye is None else eye.problem
         if problem == errno.ENOSPC:
             some, every = self.coverage()
-            wanted = max(LEAST_WATCHES, 2 * directories, 2 * _limit("max_user_watches"))
+            todo = raising("max_user_watches", _limit("max_user_watches"), directories)
             return (
                 f"watch limit reached: {some} of {every} directories could be watched, so the folder is "
-                f"scanned; to raise it: sysctl fs.inotify.max_user_watches={wanted}"
+                f"scanned; to raise it: {todo}"
             )
         if problem == errno.EMFILE:
-            wanted = max(LEAST_INSTANCES, 2 * _limit("max_user_instances"))
+            todo = raising("max_user_instances", _limit("max_user_instances"))
             return (
                 "inotify instance limit reached, or that of open files, so the folder is scanned; "
-                f"to raise it: sysctl fs.inotify.max_user_instances={wanted}"
+                f"to raise it: {todo}"
             )
         return self.words()
 
