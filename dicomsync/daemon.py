@@ -25,9 +25,10 @@ from dicomsync.hands import Threads
 from dicomsync.ledger import Ledger, Reader
 from dicomsync.model import DUE, Folder
 from dicomsync.notify import Notify
-from dicomsync.service import archive_of, caps_of, folders_of, keep_out, moment, tame_malloc
+from dicomsync.service import moment, tame_malloc
 from dicomsync.serving import Desk
 from dicomsync.watch import EVENTS, STARTING, Watch
+from dicomsync.wiring import archive_of, caps_of, folders_of, keep_out
 from dicomsync.work import Pace
 
 log = logging.getLogger("dicomsync.daemon")

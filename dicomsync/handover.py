@@ -17,8 +17,9 @@ from dicomsync.errors import DicomsyncError, LedgerInUse
 from dicomsync.ledger import Ledger, Outcome
 from dicomsync.model import DUE, FileState, InstanceState
 from dicomsync.scan import Passed
-from dicomsync.service import End, Report, archive_of
+from dicomsync.service import End, Report
 from dicomsync.visits import Standing
+from dicomsync.wiring import archive_of
 
 
 def retry(config: Config, wanted: orders.Retry) -> tuple[orders.Retried, bool]:

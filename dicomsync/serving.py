@@ -19,7 +19,7 @@ from dicomsync.config import Config
 from dicomsync.engine import Engine
 from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Reader
-from dicomsync.service import archive_of, folders_of, keep_out
+from dicomsync.wiring import archive_of, folders_of, keep_out
 
 Message = dict[str, Any]
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from dicomsync import config, service
+from dicomsync import config, wiring
 from dicomsync.config import Config
 from dicomsync.errors import UsageProblem
 
@@ -387,7 +387,7 @@ client_secret_from = "credential:client"
     ],
 )
 def test_who_we_are_and_the_way_there_become_what_the_client_takes(lines: str) -> None:
-    archive = service.archive_of(config.parse(ARCHIVE + lines + "\n" + LEDGER).archive)
+    archive = wiring.archive_of(config.parse(ARCHIVE + lines + "\n" + LEDGER).archive)
     assert pickle.loads(pickle.dumps(archive)) == archive
     for key, value in tomllib.loads(lines).items():
         if key not in ("auth", "azure_credential", "client_auth"):
@@ -454,7 +454,7 @@ def test_keys_that_do_not_go_together_are_told(lines: str, expected: str) -> Non
 def test_what_the_client_would_refuse_is_refused_beforehand_with_its_key(key: str, url: str) -> None:
     checked = config.parse(ARCHIVE + OAUTH + LEDGER).archive.model_copy(update={key: url})
     with pytest.raises(UsageProblem, match=f"archive.{key}: "):
-        service.archive_of(checked)
+        wiring.archive_of(checked)
 
 
 def test_a_bad_url_and_a_bad_credential_are_told_together() -> None:

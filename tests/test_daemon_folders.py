@@ -20,7 +20,7 @@ from . import fuse
 from .test_daemon import Site, opened, until
 
 STUDIES = 6  # more than there are transfers
-OFTEN = "from dicomsync import daemon, pulse, service; daemon.STATUS_SECONDS = 0.3\n"
+OFTEN = "from dicomsync import daemon, pulse, wiring; daemon.STATUS_SECONDS = 0.3\n"
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def hanging_seconds(site: Site) -> float | None:
 def test_a_folder_that_hangs_from_the_start_is_told_and_stops_nothing_else(
     site: Site, mount: fuse.Hanging
 ) -> None:
-    site.prelude += "pulse.HANGS_SECONDS = service.LOOK_SECONDS = 1"
+    site.prelude += "pulse.HANGS_SECONDS = wiring.LOOK_SECONDS = 1"
     site.configure(second(mount.where))
     mount.hang()
     write(site, 1)
@@ -132,7 +132,7 @@ def test_files_that_are_due_in_a_folder_that_hangs_are_in_no_other_files_way(
 def test_sigterm_ends_it_in_time_though_a_folder_hangs_in_the_middle_of_everything(
     site: Site, mount: fuse.Hanging
 ) -> None:
-    site.prelude += "daemon.DRAIN_SECONDS = 2; service.LOOK_SECONDS = 1"
+    site.prelude += "daemon.DRAIN_SECONDS = 2; wiring.LOOK_SECONDS = 1"
     site.archive.set_faults(["down"])
     site.configure(second(mount.where))
     site.start()
@@ -155,7 +155,7 @@ def test_sigterm_ends_it_in_time_though_a_folder_hangs_in_the_middle_of_everythi
 def test_a_reload_while_requests_are_stuck_in_a_folder_ends_it_rather_than_send_twice(
     site: Site, mount: fuse.Hanging
 ) -> None:
-    site.prelude += "service.LOOK_SECONDS = 1; daemon.QUIESCE_SECONDS = 3"
+    site.prelude += "wiring.LOOK_SECONDS = 1; daemon.QUIESCE_SECONDS = 3"
     site.archive.set_faults(["down"])
     site.configure(second(mount.where))
     site.start()

@@ -46,14 +46,14 @@ def archive_of(
     config_file: Path | None, overrides: tuple[str, ...], url: str | None
 ) -> tuple[Archive, Config | None]:
     """Give the archive that is meant, by config or by URL alone, and the config if there is one."""
-    from dicomsync import config, service
+    from dicomsync import config, wiring
 
     if config_file is not None:
         settings = load(config_file, overrides, {"archive": {"url": url}} if url else {})
-        return service.archive_of(settings.archive), settings
+        return wiring.archive_of(settings.archive), settings
     if url is None:
         raise UsageProblem("Which archive?", hint="Give -c CONFIG, or --archive URL.")
-    return service.archive_of(config.archive_alone(url, overrides)), None
+    return wiring.archive_of(config.archive_alone(url, overrides)), None
 
 
 def load(config_file: Path | None, overrides: tuple[str, ...], given: dict[str, dict[str, Any]]) -> Config:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from dicomsync import service
+from dicomsync import wiring
 from dicomsync.config import Config
 from dicomsync.doctor import archive, certificate, credential, folders, ledger
 from dicomsync.doctor.check import Check, State, as_json, attempt, exit_code, looked, ok, text, user
@@ -28,7 +28,7 @@ def examine(source: str, load: Callable[[], Config]) -> list[Check]:
         todo = config.todo.removeprefix("Nothing was done.").strip()
         return [replace(config, state=State.PROBLEM, todo=todo or "Correct it; `dicomsync init` writes one.")]
     checks = [ok("config", f"{source} can be used; all below is as user {user()} sees it")]
-    where = attempt("archive", lambda: service.archive_of(config.archive))
+    where = attempt("archive", lambda: wiring.archive_of(config.archive))
     if not isinstance(where, Check):
         checks += looked("credential", lambda: credential.examine(where), ANSWER_SECONDS)
     checks += folders.examine(config)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from dicomsync import mounts, scan, service
+from dicomsync import mounts, scan, wiring
 from dicomsync.config import Config, FolderConfig
 from dicomsync.doctor.check import PATIENCE_SECONDS, Check, attempt, looked, ok, problem, user, warning
 from dicomsync.errors import DicomsyncError
@@ -86,7 +86,7 @@ def examine(config: Config) -> list[Check]:
 
 def _survey(config: Config) -> tuple[str, Folder, Tally]:
     """Look through the one folder of this config."""
-    (folder,) = service.folders_of(config)
+    (folder,) = wiring.folders_of(config)
     try:
         status = os.stat(folder.path)
     except OSError as error:
