@@ -164,11 +164,17 @@ class Intake:
         self._gone(rows, found, now)
 
     def _gone(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:
-        """Record which of these files are proved gone; what is there is the next pass's to find."""
+        """Record which of these files are proved gone; what is there is the next pass's to find.
+
+        But a name that no listing will give again, as it is a link or left out now, is looked at while an
+        answer about it is owed.
+        """
         for row, sight in zip(rows, found, strict=True):
             if sight is None:
                 self._looks.pop(row.file_id, None)
                 self.enrolment.leave(row.file_id, now)
+            elif row.state is FileState.SETTLING and row.file_id not in self._looks:
+                self.lost(row.file_id, sight, now)
 
     # settling
 

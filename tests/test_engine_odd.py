@@ -261,3 +261,14 @@ def test_a_file_that_left_unread_is_not_taken_for_what_it_held_before(world: Wor
     settle(world)
     assert world.state("1.2.3.2") == S.STORED
     assert world.archive.held["1.2.3.2"] == path.read_bytes()
+
+
+def test_a_link_that_takes_the_name_of_a_file_that_was_being_looked_at_is_told_as_one(world: World) -> None:
+    path = world.put("1.dcm", "1.2.3.1", fresh=True)
+    world.turns()
+    assert world.file_state(path) == (FileState.SETTLING, "fresh")
+    path.unlink()
+    path.symlink_to(world.folder / "elsewhere.dcm")
+    world.again()
+    world.until_done()
+    assert world.file_state(path) == (FileState.IGNORED, "special")
