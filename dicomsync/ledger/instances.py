@@ -292,7 +292,9 @@ class InstanceVerbs(FileVerbs):
             WHERE state = 'sending'""",
             (ask_at,),
         ).rowcount
-        for state in ("pending", "unconfirmed"):
+        # what a person was having deleted when it ended may yet be again what it was
+        deleting = ("deleting",) if self.count(InstanceState.DELETING) else ()
+        for state in ("pending", "unconfirmed", *deleting):
             self._db.execute(
                 f"UPDATE instances SET due_at = ? WHERE state = '{state}' AND due_at > ?",
                 (latest, latest),
