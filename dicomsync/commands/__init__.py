@@ -12,7 +12,8 @@ from dicomsync.commands.prepare import doctor, init
 from dicomsync.commands.retry import retry
 from dicomsync.commands.run import run
 from dicomsync.commands.tryout import demo, sandbox
+from dicomsync.commands.verify import verify
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (archive, backfill, demo, doctor, explain, init, retry, run, sandbox, status)
+COMMANDS = (archive, backfill, demo, doctor, explain, init, retry, run, sandbox, status, verify)

@@ -8,12 +8,12 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dicomsync.ledger import opening
-from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, Counts
+from dicomsync.ledger.rows import CLAIMED, LOST, UNCLAIMED, WAITING, Counts
 from dicomsync.ledger.writer import Ledger
-from dicomsync.model import DUE, FileState, InstanceState
+from dicomsync.model import DUE, FileState, InstanceState, Sighting
 
 Row = dict[str, Any]
 
@@ -57,7 +57,7 @@ class Reader:
         self._db.row_factory = sqlite3.Row
 
     @classmethod
-    def open(cls, path: Path) -> Reader:
+    def open(cls, path: Path) -> Self:
         """Open the ledger at `path` read-only; LedgerProblem where that cannot be."""
         return cls(opening.read_only(path))
 
@@ -66,7 +66,7 @@ class Reader:
         """Read what the writer has open already, as a dry run must of its scratch ledger."""
         return cls(ledger.connection, own=False)
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -110,6 +110,17 @@ class Reader:
             "SELECT (SELECT count(*) FROM studies), (SELECT count(*) FROM studies WHERE pending > 0)"
         ).fetchone()
         return row[0], row[1]
+
+    def lost(self) -> dict[str, int]:
+        """Count what is stored, and the archive does not have any more, or not as it was stored."""
+        rows = self._db.execute(f"SELECT found, count(*) FROM instances WHERE {LOST} GROUP BY found")
+        found = {row[0]: int(row[1]) for row in rows}
+        return {one.value: found.get(one.value, 0) for one in (Sighting.MISSING, Sighting.DIFFERS)}
+
+    def lost_instances(self, most: int) -> list[Row]:
+        """Give such instances, `most` of them at most."""
+        rows = self._db.execute(f"{_INSTANCE} WHERE {LOST} LIMIT ?", (most,))
+        return [dict(row) for row in rows]
 
     def folders(self) -> list[Row]:
         """Give each folder with what its latest scan counted."""
