@@ -217,17 +217,23 @@ def from_message(message: Mapping[str, Any]) -> Order:
             return Settle(study, series, sop, deleted)
         case {"order": "saw", "asked_at": int() | float() as asked_at, "seen": list(seen)}:
             return Saw(float(asked_at), tuple(map(_seen, seen)))
-        case {"order": "heal", "instance_ids": list(ids)} if all(isinstance(one, int) for one in ids):
+        case {"order": "heal", "instance_ids": list(ids)} if all(map(_is_row, ids)):
             return Heal(tuple(ids))
     raise _not_understood()
 
 
 def _seen(one: object) -> Seen:
     match one:
-        case [int(instance_id), str(sighting), str(digest)] if sighting in list(Sighting):
+        case [int(instance_id), str(sighting), str(digest)] if _is_row(instance_id) and sighting in list(
+            Sighting
+        ):
             with suppress(ValueError):
                 return Seen(instance_id, Sighting(sighting), bytes.fromhex(digest) or None)
     raise _not_understood()
+
+
+def _is_row(one: object) -> bool:
+    return isinstance(one, int) and 0 < one < 2**63  # what SQLite can take
 
 
 def _not_understood() -> UsageProblem:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dicomsync.dicomweb.response import Failed, Referenced, StoreResponse
-from dicomsync.failures import Act, failure, in_words
+from dicomsync.failures import Act, failure, in_words, warning
 from dicomsync.model import Due, InstanceState, Sighting, Transition
 from dicomsync.pacing import Signal, Trouble
 
@@ -172,8 +172,8 @@ def _act(item: Failed) -> Act:
 
 def _stored(due: Due, item: Referenced) -> Transition:
     """Take the archive's word for it, and keep its warnings."""
-    warning = "" if item.warning is None else f"warning {item.warning:04X}"
-    words = " ".join(text for text in (warning, *item.warnings) if text)
+    remark = "" if item.warning is None else warning(item.warning)
+    words = "; ".join(text for text in (remark, *item.warnings) if text)
     reason = "warning" if words else ""
     return Transition(due.instance_id, InstanceState.STORED, reason, detail=words)
 

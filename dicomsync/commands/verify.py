@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,16 +32,24 @@ def _since(_context: click.Context, _parameter: click.Parameter, value: str | No
         return None
     from dicomsync import config
 
-    now = datetime.now().timestamp()
     try:
         if re.match(r"\d{4}-", value):
             return datetime.fromisoformat(value).timestamp()
-        return now - config.seconds(value)
+        return time.time() - config.seconds(value)
     except ValueError:
         raise click.BadParameter('expected a span such as "7d", or a date such as 2026-03-01') from None
 
 
-@click.command(short_help="Hold the ledger against the archive.")
+SIGNS = """\b
+A line for each difference (with -v, for each instance), with its handle and its UID:
+  =  the archive has it; with --bytes, with the very bytes that were stored
+  +  in the archive, in a study of the ledger, and not known to the ledger
+  -  stored, the ledger says; the archive was asked twice and does not have it
+  *  the archive has other bytes than were stored (--bytes)
+  !  could not be checked"""
+
+
+@click.command(epilog=SIGNS, short_help="Hold the ledger against the archive.")
 @configured
 @click.option(
     "--archive", "url", metavar="URL", help="The DICOMweb base URL; with --ledger no config is needed."
@@ -74,14 +84,6 @@ def verify(
     as_json: bool,
 ) -> int:
     """Ask the archive, by a search for each study, whether it has all that the ledger says is stored.
-
-    \b
-    A line for each difference, with the handle and the UID (with -v, for each instance):
-      =  the archive has it; with --bytes, with the very bytes that were stored
-      +  in the archive, in a study of the ledger, and not known to the ledger
-      -  stored, the ledger says; the archive was asked twice and does not have it
-      *  the archive has other bytes than were stored (--bytes)
-      !  could not be checked
 
     What was seen is recorded: `explain` and `status` tell it. Nothing is sent because of it, as someone
     may have deleted it on purpose. With --heal, and once a person has agreed to the count, what the
@@ -162,11 +164,8 @@ class _Notes:
 
         self._settings = settings
         self._tell = handover.saw
-        self._open: Callable[[Path], StoredReader] = StoredReader.open
+        self.read = partial(StoredReader.open, Path(settings.ledger.path))
         self.unrecorded = 0
-
-    def read(self) -> StoredReader:
-        return self._open(Path(self._settings.ledger.path))
 
     def record(self, seen: orders.Saw) -> None:
         """Have it recorded; a ledger that is in use by one who takes no commands is no reason to stop."""
@@ -197,18 +196,15 @@ def _summary(check: Verification, by_bytes: bool, unrecorded: int) -> list[str]:
         Sign.UNCHECKED: "that could not be checked",
         Sign.EXTRA: "in the archive, and not known to the ledger",
     }
-    rows = [
-        [sign.value, f"{check.counts[sign]:,}", meanings[sign]] for sign in meanings if check.counts[sign]
-    ]
+    counts = check.counts
+    rows = [[sign.value, f"{counts[sign]:,}", meanings[sign]] for sign in meanings if counts[sign]]
     lines = [f"{words.count(check.studies, 'study', 'studies')} looked at.", *words.table(rows).splitlines()]
     if check.trouble:
         of = words.count(check.unasked, "study", "studies")
         lines.append(f"The archive could not be asked about all of {of}: {check.trouble}. Run it again.")
     if unrecorded:
         n = words.count(unrecorded, "instance")
-        lines.append(
-            f"What was seen of {n} could not be recorded: the ledger is in use by another dicomsync."
-        )
+        lines.append(f"What was seen of {n} could not be recorded: another dicomsync has the ledger.")
     return lines
 
 
