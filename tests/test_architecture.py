@@ -57,7 +57,7 @@ MAP: dict[str, str] = {
     "progress": "engine words rich",
     "summary": "service status words",
     "setup": "config errors",
-    "doctor": "config dicomweb errors ledger model mounts scan service words",
+    "doctor": "byhand config dicomweb errors ledger model mounts samples scan service words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
     "commands": "byhand click config daemon demo dicomweb doctor errors explain handover jobs ledger"

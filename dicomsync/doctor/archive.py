@@ -44,14 +44,14 @@ def credential(archive: dicomweb.Archive) -> list[Check]:
     return [ok("credential", f"{path} can be read, and not by everyone")]
 
 
-def _brisk(archive: dicomweb.Archive) -> dicomweb.Archive:
+def brisk(archive: dicomweb.Archive) -> dicomweb.Archive:
     """Be less patient than a daemon is: a person is waiting."""
-    return replace(archive, kind="auto", connect_timeout=5, answer_timeout=15, short_retries=1)
+    return replace(archive, connect_timeout=5, answer_timeout=15, short_retries=1)
 
 
 def answers(archive: dicomweb.Archive) -> list[Check]:
     """Is it reached, does it let us in, does it search, and is it what the config says?"""
-    client = dicomweb.Client(_brisk(archive))
+    client = dicomweb.Client(replace(brisk(archive), kind="auto"))
     try:
         found = client.identify()
     except DicomsyncError as error:
@@ -127,7 +127,7 @@ def _fields(der: bytes) -> list[tuple[int, bytes]]:
 
 def clock(archive: dicomweb.Archive) -> list[Check]:
     """Compare our clock with the Date of an answer, whatever the answer says (RFC 9110 6.6.1)."""
-    session = Session(_brisk(archive), keepalive_seconds=0)
+    session = Session(brisk(archive), keepalive_seconds=0)
     before = time.time()
     try:
         answer = session.get(session.url("studies?limit=1"))
