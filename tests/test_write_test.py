@@ -175,6 +175,8 @@ def test_an_archive_whose_bytes_differ_by_nature_and_that_cannot_delete_is_told_
 # Not tried
 
 
-@pytest.mark.parametrize("url", ["http://host/a b", f"http://127.0.0.1:{free_port()}/v2"])
+@pytest.mark.parametrize(
+    "url", ["http://host/a b", f"http://127.0.0.1:{free_port()}/v2"], ids=["malformed", "nobody there"]
+)
 def test_an_archive_that_cannot_be_used_is_sent_nothing(site: Site, url: str) -> None:
     assert states(look(site, url)) == [SKIPPED] * 4
