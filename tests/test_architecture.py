@@ -62,7 +62,7 @@ MAP: dict[str, str] = {
     "progress": "engine words rich",
     "summary": "service status words",
     "setup": "config errors",
-    "doctor": "config dicomweb errors ledger model mounts scan watch wiring words",
+    "doctor": "byhand config dicomweb errors ledger model mounts samples scan watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
     "commands": "byhand click config daemon demo dicomweb doctor errors explain handover jobs ledger"
