@@ -22,7 +22,7 @@ STUDIES_AT_ONCE = 100
 READ_AT_ONCE = 1000
 COMPARED_AT_ONCE = 50
 RECORDED_AT_ONCE = 1000
-MOST_DOUBTS = 20_000  # instances that wait for their second look
+MOST_DOUBTS = 100  # pieces of studies that wait for their second look
 GIVE_UP_AFTER = 3  # studies in a row about which the archive could not be asked
 
 
@@ -204,13 +204,17 @@ class Verification:
         """Look again for what was not found, each in its time: an archive's index may lag."""
         while self._doubts:
             wait = self._doubts[0].at - time.monotonic()
-            full = sum(len(one.batch) for one in self._doubts) > MOST_DOUBTS
+            full = len(self._doubts) > MOST_DOUBTS
             if wait > 0 and not (everything or full):
                 return
-            time.sleep(max(0.0, wait))
+            if self._broken < GIVE_UP_AFTER:
+                time.sleep(max(0.0, wait))
             yield from self._second_look(self._doubts.popleft())
 
     def _second_look(self, doubt: _Doubt) -> Iterator[Line]:
+        if self._broken >= GIVE_UP_AFTER:
+            self.unasked += 1
+            return
         asked_at = time.time()
         asked = jobs.find(self._archive, doubt.batch)
         if asked.signal.trouble is not Trouble.NONE:

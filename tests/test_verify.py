@@ -299,6 +299,18 @@ def test_an_archive_that_breaks_in_the_middle_ends_it_with_5_and_the_rest_is_tol
     assert person().code == 0
 
 
+def test_an_archive_that_breaks_before_the_second_look_has_nothing_called_missing(
+    stored: sandbox.Archive, site: Site, person: Person
+) -> None:
+    lose(SandboxArchive(stored), *stored.stored())
+    stored.set_faults(["status=500@search:7-"])
+    done = person("--heal", "--yes")
+    assert done.code == 5, done
+    assert {sign for sign, _ in signs(done)} == {"!"}
+    assert {found for found, _ in proofs(site).values()} == {""}
+    assert site.instances() == {"stored": 20}
+
+
 def test_an_archive_that_breaks_while_it_is_compared_ends_it_with_5(
     stored: sandbox.Archive, site: Site, person: Person
 ) -> None:
@@ -327,7 +339,7 @@ def test_a_ledger_in_use_by_one_who_takes_no_commands_is_read_and_the_rest_is_to
     finally:
         ledger.close()
     assert done.code == 0
-    assert "20 instances could not be recorded" in done.out
+    assert "20 instances could not be recorded. The ledger is in use" in done.out
     assert {found for found, _ in proofs(site).values()} == {""}
 
 

@@ -17,7 +17,7 @@ import click
 
 from dicomsync import logs
 from dicomsync.commands.options import configured, given, load
-from dicomsync.errors import DicomsyncError, LedgerInUse, UsageProblem
+from dicomsync.errors import DicomsyncError, UsageProblem
 
 if TYPE_CHECKING:
     from dicomsync import orders
@@ -115,12 +115,12 @@ def verify(
         )
     healed, by_daemon = (0, False)
     if not (as_json or quiet):
-        click.echo("\n".join(_summary(check, by_bytes, notes.unrecorded)))
+        click.echo("\n".join(_summary(check, by_bytes, notes)))
     if heal and check.healable:
         healed, by_daemon = _heal(settings, check.healable, most, yes)
     if as_json:
         click.echo(json.dumps(_figures(check, by_bytes, healed, notes.unrecorded)))
-    elif healed and not quiet:
+    elif heal and check.healable and not quiet:
         when = "The daemon has begun." if by_daemon else "The next backfill sends it, or the daemon."
         click.echo(f"{healed:,} put back to be stored again. {when}")
     return _exit_code(check, healed)
@@ -166,13 +166,15 @@ class _Notes:
         self._tell = handover.saw
         self.read = partial(StoredReader.open, Path(settings.ledger.path))
         self.unrecorded = 0
+        self.trouble = ""
 
     def record(self, seen: orders.Saw) -> None:
-        """Have it recorded; a ledger that is in use by one who takes no commands is no reason to stop."""
+        """Have it recorded; where that cannot be, what was seen is true all the same."""
         try:
             self._tell(self._settings, seen)
-        except LedgerInUse:
+        except DicomsyncError as problem:
             self.unrecorded += len(seen.seen)
+            self.trouble = problem.message
 
 
 def _shown(line: Line) -> str:
@@ -184,7 +186,7 @@ def _as_json(line: Line) -> str:
     return json.dumps({**asdict(line), "sign": line.sign.value})
 
 
-def _summary(check: Verification, by_bytes: bool, unrecorded: int) -> list[str]:
+def _summary(check: Verification, by_bytes: bool, notes: _Notes) -> list[str]:
     from dicomsync import words
     from dicomsync.verify import Sign
 
@@ -202,9 +204,9 @@ def _summary(check: Verification, by_bytes: bool, unrecorded: int) -> list[str]:
     if check.trouble:
         of = words.count(check.unasked, "study", "studies")
         lines.append(f"The archive could not be asked about all of {of}: {check.trouble}. Run it again.")
-    if unrecorded:
-        n = words.count(unrecorded, "instance")
-        lines.append(f"What was seen of {n} could not be recorded: another dicomsync has the ledger.")
+    if notes.unrecorded:
+        n = words.count(notes.unrecorded, "instance")
+        lines.append(f"What was seen of {n} could not be recorded. {notes.trouble}")
     return lines
 
 
