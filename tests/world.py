@@ -64,6 +64,7 @@ class FakeArchive:
     searches_fail: int = 0  # with this status
     on_part: Callable[[], None] = lambda: None
     in_flight: set[str] = field(default_factory=set)
+    of_study: str | None = None  # what the last store named in its URL
 
     # what a Client offers
 
@@ -72,7 +73,7 @@ class FakeArchive:
         return Identified(self.kind, "made up")
 
     def store(self, parts: Sequence[Part], study: str | None = None) -> StoreAnswer:
-        del study
+        self.of_study = study
         self._reach()
         bodies = []
         for part in parts:
