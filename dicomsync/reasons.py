@@ -39,6 +39,7 @@ FILE_REASONS: dict[str, str] = {
 INSTANCE_REASONS: dict[str, str] = {
     "": "",
     # pending
+    "waiting": "it waited for more of its study, or for a free transfer",
     "no-answer": "the archive gave no answer, and nothing of it had been sent",
     "no-access": "the archive does not accept the credential, or the account may not store",
     "setup": "the archive's address or its settings are wrong: a person must mend them",
