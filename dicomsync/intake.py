@@ -242,7 +242,7 @@ class Intake:
         directory_id, path, row = found
         settle_seconds = self.folder.settle_seconds
         candidate = Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id)
-        if row.state is FileState.READY:  # until it is read again it supplies nothing
+        if row.state is FileState.READY and sight is not None:  # until it is read again it supplies nothing
             self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=row.instance_id)
         self.sighted(candidate, sight, now)
 

@@ -57,7 +57,8 @@ MAP: dict[str, str] = {
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
     "status": "ledger model failures words",
-    "explain": "handles ledger model failures status words",
+    "explain": "handles ledger model failures scan status words",
+    "forecast": "failures handles header jobs ledger model scan words",
     "progress": "engine words rich",
     "summary": "service status words",
     "report": "errors failures handles ledger model words",
@@ -65,8 +66,8 @@ MAP: dict[str, str] = {
     "doctor": "config dicomweb errors ledger model mounts scan watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
-    "commands": "byhand click config daemon demo dicomweb doctor errors explain handover jobs ledger"
-    " logs notify orders progress report sandbox scan service setup status summary wiring words",
+    "commands": "byhand click config daemon demo dicomweb doctor errors explain forecast handover jobs ledger"
+    " logs model notify orders progress report sandbox scan service setup status summary wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",

@@ -51,6 +51,11 @@ class AccountQueries:
         """Give the instances of one study with the latest batch of each, in pages."""
         return self._pages(_INSTANCES, (since, study_id))
 
+    def directory_at(self, path: bytes) -> dict[str, Any] | None:
+        """Give one directory by its path."""
+        row = self._db.execute("SELECT * FROM directories WHERE path = ?", (path,)).fetchone()
+        return None if row is None else dict(row)
+
     def _pages(self, query: str, values: tuple[object, ...]) -> Iterator[list[dict[str, Any]]]:
         after = 0
         while page := [dict(row) for row in self._db.execute(query, (after, *values, PAGE_ROWS)).fetchall()]:

@@ -108,9 +108,10 @@ class Reader(AccountQueries):
     def folders(self) -> list[Row]:
         """Give each folder with what its latest scan counted."""
         found = []
-        for row in self._db.execute("SELECT path, scanned_at, report FROM folders ORDER BY id"):
+        for row in self._db.execute("SELECT path, seen_at, scanned_at, report FROM folders ORDER BY id"):
             report = json.loads(row["report"]) if row["report"] else {}
-            found.append({"path": os.fsdecode(row["path"]), "scanned_at": row["scanned_at"], **report})
+            path = os.fsdecode(row["path"])
+            found.append({"path": path, "seen_at": row["seen_at"], "scanned_at": row["scanned_at"], **report})
         return found
 
     def outcomes(self, roots: Sequence[bytes] = ()) -> list[Outcome]:
