@@ -99,6 +99,8 @@ class Enrolment:
         if found is None:
             return
         directory_id, _, row = found
+        if row.state in (FileState.GONE, FileState.MISSED):
+            return  # a pass and a batch may both have found it gone
         unknown = row.state in (FileState.SETTLING, FileState.HELD) and row.instance_id is None
         if unknown and not self._ledger.renamed_within(directory_id, row.key, file_id):
             why = failures.in_words(row.reason)
