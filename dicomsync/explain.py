@@ -218,6 +218,8 @@ def _study(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
 
 def _batch(row: dict[str, Any]) -> list[str]:
     status = f"status {row['status']}" if row["status"] is not None else "no answer"
+    if row["status"] is None and "already-there" in row["outcome"]:
+        status = "found there, and nothing sent of that"
     took = f" after {words.span(row['answered_at'] - row['sent_at'])}" if row["answered_at"] else ""
     head = f"{handle('batch', row['id'])} of {handle('study', row['study_id'])}"
     return [

@@ -184,6 +184,8 @@ def instance_lines(record: Record) -> str:
     ]
     if record["sent_at"]:
         status = f"status {record['status']}" if record["status"] is not None else "no answer"
+        if record["status"] is None and record["reason"] == "already-there":
+            status = "not needed: it was found there"
         lines.append(f"  sent     {record['sent_at']}; {status}")
     if record["stored_at"]:
         lines.append(f"  stored   {record['stored_at']}; {PROOFS.get(record['proof'], 'no longer')}")
