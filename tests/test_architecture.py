@@ -63,7 +63,7 @@ MAP: dict[str, str] = {
     "summary": "service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
-    "doctor": "config dicomweb errors ledger model mounts scan watch wiring words",
+    "doctor": "byhand config dicomweb errors ledger model mounts samples scan watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
     "commands": "byhand click config daemon demo dicomweb doctor errors explain forecast handover jobs ledger"
