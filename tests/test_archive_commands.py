@@ -372,6 +372,15 @@ def test_what_a_person_deleted_no_backfill_brings_back(
     assert kept_account.instances() == {"stored": 1, "deleted": 4}
 
 
+def test_where_there_is_no_ledger_none_is_made(
+    site: Site, sandboxed: sandbox.Archive, hand: Hand, files: list[Path]
+) -> None:
+    hand("store", "--archive", sandboxed.url, *files)
+    site.configure(sandboxed.url)
+    assert "knows nothing of it" in hand("delete", "-c", site.config_file, STUDY, "--yes").out
+    assert not site.ledger.exists()
+
+
 def test_a_corrected_file_is_another_content_and_is_stored(
     kept_account: Site, sandboxed: sandbox.Archive, hand: Hand
 ) -> None:
