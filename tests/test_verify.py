@@ -117,6 +117,10 @@ def test_with_bytes_what_is_equal_is_verified(
     assert set(proofs(site).values()) == {("equal", True)}
     told = person(sop("a"), command="explain").out
     assert "compared and found equal" in told
+    assert len(person("--removable", command="report").out.splitlines()) == 4
+    lose(archive, sop("a"))
+    assert person().code == 21
+    assert len(person("--removable", command="report").out.splitlines()) == 3, "the only copy stays"
 
 
 def test_every_kind_of_difference_has_its_line_and_it_ends_with_21(
@@ -134,6 +138,9 @@ def test_every_kind_of_difference_has_its_line_and_it_ends_with_21(
     assert site.instances() == {"stored": 4}
     told = json.loads(person("--json", command="status").out)
     assert told["lost"] == {"missing": 1, "differs": 1}
+    receipt = person("--study", STUDY, command="report").out
+    assert "the archive was asked twice since, and does not have it any more" in receipt
+    assert "the archive was found to have other bytes since" in receipt
     listed = person(command="explain").out
     assert sop("a") in listed
     assert sop("b") in listed

@@ -6,7 +6,7 @@ read-only and never holds the writer up.
 
 from dicomsync.ledger.reader import Outcome, Reader
 from dicomsync.ledger.retries import Scope
-from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan
+from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan, ends
 from dicomsync.ledger.stored_reader import StoredReader
 from dicomsync.ledger.writer import Ledger
 
@@ -21,4 +21,5 @@ __all__ = [
     "Scan",
     "Scope",
     "StoredReader",
+    "ends",
 ]

@@ -13,9 +13,10 @@ from dicomsync.errors import UsageProblem
 from dicomsync.ledger import opening
 from dicomsync.ledger.checks import CheckVerbs
 from dicomsync.ledger.deletions import DeletionVerbs
+from dicomsync.ledger.readings import ReadingVerbs
 
 
-class Ledger(CheckVerbs, DeletionVerbs):
+class Ledger(CheckVerbs, DeletionVerbs, ReadingVerbs):
     """The ledger, opened by its one owner. Every verb but `close` belongs inside `transaction()`."""
 
     def __init__(self, connection: sqlite3.Connection, lock: int | None = None) -> None:
