@@ -140,7 +140,7 @@ def _next(state: InstanceState, row: dict[str, Any], wall: float) -> str:
         case InstanceState.UNCONFIRMED:
             return f"the archive is asked {when}" + (", for the second time" if row["looks"] else "")
         case InstanceState.CONFLICT:
-            return "a person decides; nothing more is sent under this UID"
+            return "a person decides: `dicomsync conflicts diff` shows both; no more is sent under this UID"
         case InstanceState.REJECTED:
             return "a person looks, or the file changes; it is not sent again by itself"
         case InstanceState.MISSED:

@@ -320,6 +320,7 @@ class Finding(StrEnum):
 
     ABSENT = "absent"
     EQUAL = "equal"  # there, and the same from byte 128 on
+    AGREES = "agrees"  # there and rewritten: UIDs, SOP class, transfer syntax and pixel data are the same
     DIFFERENT = "different"
     INCOMPARABLE = "incomparable"  # there, but its bytes are not to be had, or no file holds ours any more
     UNREAD = "unread"  # there, but our file cannot be read just now
@@ -336,6 +337,8 @@ def after_look(due: Due, finding: Finding, sha256: bytes | None, confirm_wait: f
         case Finding.EQUAL:
             reason = "already-there" if due.reason in ("duplicate", "already-there") else "confirmed"
             return Transition(same, InstanceState.STORED, reason, verified=True, sha256=sha256)
+        case Finding.AGREES:
+            return Transition(same, InstanceState.STORED, "agrees", sha256=sha256)
         case Finding.DIFFERENT:
             return Transition(same, InstanceState.CONFLICT, "differs", sha256=sha256)
         case Finding.INCOMPARABLE:

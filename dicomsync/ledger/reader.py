@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomsync.ledger import opening
+from dicomsync.ledger.conflicts import ConflictReader
 from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, Counts
 from dicomsync.ledger.writer import Ledger
 from dicomsync.model import DUE, FileState, InstanceState
@@ -47,7 +48,7 @@ class Outcome:
         return self.file_reason if isinstance(self.state, FileState) else self.instance_reason
 
 
-class Reader:
+class Reader(ConflictReader):
     """A reader of the ledger, to be used in a `with` block: one look, then closed."""
 
     def __init__(self, connection: sqlite3.Connection, *, own: bool = True) -> None:

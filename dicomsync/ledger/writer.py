@@ -11,10 +11,10 @@ from pathlib import Path
 
 from dicomsync.errors import UsageProblem
 from dicomsync.ledger import opening
-from dicomsync.ledger.deletions import DeletionVerbs
+from dicomsync.ledger.conflicts import ConflictVerbs
 
 
-class Ledger(DeletionVerbs):
+class Ledger(ConflictVerbs):
     """The ledger, opened by its one owner. Every verb but `close` belongs inside `transaction()`."""
 
     def __init__(self, connection: sqlite3.Connection, lock: int | None = None) -> None:
