@@ -6,6 +6,7 @@ same function with the same value.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Ledger, Scope
 from dicomsync.model import InstanceState
+from dicomsync.resolution import Resolve, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def _deleted_scope(ledger: Ledger, order: Withdraw | Settle) -> Scope | None:
     return None if study_id is None else Scope(study_id, order.series, order.sop)
 
 
-Order = Retry | Backfill | Withdraw | Settle
+Order = Retry | Backfill | Withdraw | Settle | Resolve
 
 
 def to_message(order: Order) -> dict[str, Any]:
@@ -186,6 +188,10 @@ def from_message(message: Mapping[str, Any]) -> Order:
             "deleted": bool(deleted),
         }:
             return Settle(study, series, sop, deleted)
+        case {"order": "resolve", "step": str(step), "of": list(of)} if step in set(Step) and _pairs(
+            step, of
+        ):
+            return Resolve(step, tuple((int(row), str(word)) for row, word in of))
     raise UsageProblem(
         "The daemon does not understand this command; nothing was done.",
         hint="Are the command and the daemon of the same version?",
@@ -194,3 +200,15 @@ def from_message(message: Mapping[str, Any]) -> Order:
 
 def _texts(values: Sequence[object]) -> bool:
     return all(isinstance(value, str) and "\0" not in value for value in values)
+
+
+def _pairs(step: str, of: Sequence[object]) -> bool:
+    word = re.compile("[0-9a-f]{64}" if step in (Step.BEGIN, Step.REPLACED) else "[a-z]*")
+    return step in set(Step) and all(
+        isinstance(one, list)
+        and len(one) == 2
+        and type(one[0]) is int
+        and isinstance(one[1], str)
+        and word.fullmatch(one[1])
+        for one in of
+    )

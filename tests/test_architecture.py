@@ -44,17 +44,20 @@ MAP: dict[str, str] = {
     "enrolment": "claims handles jobs ledger model work",
     "passes": "scan handles ledger model work",
     "pulse": "handles ledger model work",
-    "orders": "errors ledger model",
+    "resolution": "errors ledger model",
+    "orders": "errors ledger model resolution",
     "visits": "errors intake model passes scan",
     "control": "errors",
     "intake": "enrolment jobs passes pulse scan settle ledger model work",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
-    "engine": "batching delivery dicomweb errors intake ledger model orders passes scan visits work",
+    "engine": "batching delivery dicomweb errors intake ledger model orders passes resolution scan"
+    " visits work",
     "wiring": "batching config dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
-    "byhand": "batching delivery dicomweb errors failures header jobs model rules scan words",
-    "serving": "config engine errors ledger orders wiring",
-    "handover": "config control engine errors ledger model orders scan service visits wiring",
+    "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
+    " ledger model resolution rules scan words",
+    "serving": "config engine errors ledger orders resolution wiring",
+    "handover": "config control engine errors ledger model orders resolution scan service visits wiring",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
     "status": "ledger model failures words",
@@ -65,8 +68,9 @@ MAP: dict[str, str] = {
     "doctor": "config dicomweb errors ledger model mounts scan watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
-    "commands": "byhand click config daemon demo dicomweb doctor errors explain handover jobs ledger"
-    " logs notify orders progress sandbox service setup status summary wiring words",
+    "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures"
+    " handles handover jobs ledger logs notify orders progress resolution sandbox"
+    " service setup status summary wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",

@@ -6,7 +6,7 @@ Replacing what the archive has is marked before the archive is asked, and settle
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,15 +90,12 @@ class ConflictVerbs(DeletionVerbs):
 
         What each was is kept beside it, for `unmark_resolving`. Doing it twice changes nothing.
         """
-        for where, value in ((f"i.{CLAIMED}", self._sop(instance_id)), ("i.state = 'conflict'", instance_id)):
-            column = "id" if value is instance_id else "sop_instance_uid"
-            state = "state" if column == "id" else "'deleting'"
-            self._change(
-                f"""state = {state}, detail = state || ' ' || reason || ' ' || detail,
-                reason = '{RESOLVING}'""",
-                f"{where} AND i.{column} = ? AND i.reason <> '{RESOLVING}'",
-                (value,),
-            )
+        kept = f"detail = state || ' ' || reason || ' ' || detail, reason = '{RESOLVING}'"
+        sop = self._sop(instance_id)
+        of_rival = f"i.{CLAIMED} AND i.sop_instance_uid = ? AND i.reason <> '{RESOLVING}'"
+        self._change(f"state = 'deleting', {kept}", of_rival, (sop,))
+        of_ours = f"i.id = ? AND i.state = 'conflict' AND i.reason <> '{RESOLVING}'"
+        self._change(kept, of_ours, (instance_id,))
 
     def unmark_resolving(self, instance_id: int) -> None:
         """Let both contents be again what they were: the archive has not changed anything."""
@@ -169,7 +166,7 @@ _COPY = """SELECT i.id, i.state, i.reason, i.study_id, s.study_instance_uid, i.s
 class ConflictReader:
     """What readers ask about conflicts."""
 
-    _db: sqlite3.Connection
+    _db: sqlite3.Cursor
 
     def conflict_sums(self) -> list[ConflictSum]:
         """Count the conflicts by study, and how they are alike; the study with the most first."""
@@ -199,20 +196,12 @@ class ConflictReader:
         return None if found is None else self._copy(found)
 
     def _copy(self, row: Any) -> Copy:
-        values = tuple(row)
+        instance_id, state, *values = row
         found = self._db.execute(
             """SELECT f.id, CAST(d.path || '/' || f.name AS BLOB), f.size_bytes, f.mtime_ns, f.ctime_ns,
                 f.inode FROM files f JOIN directories d ON d.id = f.directory_id
             WHERE f.instance_id = ? AND f.state = 'ready' ORDER BY 2 LIMIT 1""",
-            (values[0],),
+            (instance_id,),
         ).fetchone()
         source = Source(found[0], bytes(found[1]), StatKey(*tuple(found)[2:])) if found else None
-        return Copy(values[0], InstanceState(values[1]), *values[2:], source)
-
-
-def by_study(sums: Iterable[ConflictSum]) -> dict[int, list[ConflictSum]]:
-    """Put the sums of each study together, in their order."""
-    found: dict[int, list[ConflictSum]] = {}
-    for one in sums:
-        found.setdefault(one.study_id, []).append(one)
-    return found
+        return Copy(instance_id, InstanceState(state), *(*values, source))
