@@ -116,6 +116,8 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
         lines.append(f"  SHA-256  {row['sha256'].hex()}")
     if row["reason"]:
         lines.append(f"  why: {_why(row['reason'], row['detail'])}")
+    if state is InstanceState.CONFLICT and row["likeness"]:
+        lines.append(f"  compared: {row['likeness']}")
     if row["batch_id"] is not None:
         batch = reader.batch(row["batch_id"])
         if batch is not None:

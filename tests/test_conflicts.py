@@ -18,6 +18,7 @@ from tests.conftest import (
     AnyArchive,
     Done,
     OrthancArchive,
+    SandboxArchive,
     Site,
     eventually,
     need,
