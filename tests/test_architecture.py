@@ -41,16 +41,17 @@ MAP: dict[str, str] = {
     "jobs": "copies dicomweb header scan rules pacing model errors",
     "work": "batching model",
     "ledger": "model errors claims mounts sqlite_utils",
-    "enrolment": "claims handles jobs ledger model work",
+    "enrolment": "claims failures handles jobs ledger model work",
     "passes": "scan handles ledger model work",
     "pulse": "handles ledger model work",
     "resolution": "errors ledger model",
     "orders": "errors ledger model resolution",
     "visits": "errors intake model passes scan",
     "control": "errors",
-    "intake": "enrolment jobs passes pulse scan settle ledger model work",
+    "suspects": "ledger model pulse",
+    "intake": "enrolment jobs passes pulse scan settle suspects ledger model work",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
-    "engine": "batching delivery dicomweb errors intake ledger model orders passes resolution scan"
+    "engine": "batching delivery dicomweb errors intake ledger model orders passes resolution scan suspects"
     " visits work",
     "wiring": "batching config dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
@@ -61,16 +62,18 @@ MAP: dict[str, str] = {
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
     "status": "ledger model failures words",
-    "explain": "handles ledger model failures status words",
+    "explain": "handles ledger model failures scan status words",
+    "forecast": "failures handles header jobs ledger model scan words",
     "progress": "engine words rich",
     "summary": "service status words",
+    "report": "errors failures handles ledger model words",
     "setup": "config errors",
-    "doctor": "config dicomweb errors ledger model mounts scan watch wiring words",
+    "doctor": "byhand config dicomweb errors ledger model mounts samples scan watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
-    "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures"
-    " handles handover jobs ledger logs notify orders progress resolution sandbox"
-    " service setup status summary wiring words",
+    "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
+    " handles handover jobs ledger logs model notify orders progress report resolution sandbox scan service"
+    " setup status summary wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",

@@ -7,7 +7,7 @@ read-only and never holds the writer up.
 from dicomsync.ledger.conflicts import RESOLVING, Conflict, ConflictSum, Copy
 from dicomsync.ledger.reader import Outcome, Reader
 from dicomsync.ledger.retries import Scope
-from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan
+from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan, ends
 from dicomsync.ledger.writer import Ledger
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "Reader",
     "Scan",
     "Scope",
+    "ends",
 ]
