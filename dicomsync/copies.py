@@ -52,6 +52,17 @@ def _same(descriptor: int, key: StatKey) -> None:
         raise FileChanged(now)
 
 
+def remote_digest(client: dicomweb.Client, uids: tuple[str, str, str], preamble: bytes) -> tuple[bytes, int]:
+    """Take the SHA-256 of the archive's copy as it comes, as `digest_of` does; gives its length too."""
+    running = hashlib.sha256(preamble or bytes(PREAMBLE_BYTES))
+    size_bytes = 0
+    with client.instance(*uids) as chunks:
+        for chunk in chunks:
+            running.update(chunk[max(0, PREAMBLE_BYTES - size_bytes) :])
+            size_bytes += len(chunk)
+    return running.digest(), size_bytes
+
+
 @contextmanager
 def fetched(client: dicomweb.Client, uids: tuple[str, str, str]) -> Iterator[BinaryIO]:
     """Fetch the archive's copy of one instance into a file without a name; raises what the client does."""

@@ -290,19 +290,37 @@ class Asked:
 
 def ask(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Asked:
     """Find out which instances of one study the archive has, and whether they are the same as ours."""
+    seen = find(archive, batch)
+    there = {one.instance_id for one in seen.found if one.finding is Finding.PRESENT}
+    compared = compare(archive, tuple(due for due in batch if due.instance_id in there))
+    by_id = {one.instance_id: one for one in (*seen.found, *compared.found)}
+    signal = compared.signal if seen.signal.trouble is Trouble.NONE else seen.signal
+    return Asked(tuple(by_id[due.instance_id] for due in batch), signal)
+
+
+def find(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Asked:
+    """Find out which instances of one study the archive has."""
     try:
-        client = dicomweb.client_for(archive)
-        there = _there(client, list(batch))
+        there = _there(dicomweb.client_for(archive), list(batch))
     except DicomsyncError as error:
         return Asked(tuple(Found(due.instance_id, Finding.FAILED) for due in batch), signal_of(error))
+    return Asked(
+        tuple(
+            Found(due.instance_id, Finding.PRESENT if due.instance_id in there else Finding.ABSENT)
+            for due in batch
+        )
+    )
+
+
+def compare(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Asked:
+    """Find out of instances that the archive has whether they are the same as ours."""
     found = []
     signal = Signal()
     for due in batch:
-        if due.instance_id not in there:
-            found.append(Found(due.instance_id, Finding.ABSENT))
-        elif signal.trouble is not Trouble.NONE:  # do not go on asking an archive that just broke off
+        if signal.trouble is not Trouble.NONE:  # do not go on asking an archive that just broke off
             found.append(Found(due.instance_id, Finding.FAILED))
         else:
+            client = dicomweb.client_for(archive)
             one, signal = _compare(client, dicomweb.KINDS[archive.kind], due)
             found.append(one)
     return Asked(tuple(found), signal)
@@ -325,7 +343,7 @@ def _compare(client: dicomweb.Client, kind: dicomweb.Kind, due: Due) -> tuple[Fo
         return Found(due.instance_id, Finding.UNREAD), Signal()
     try:
         if kind.returns_sent_bytes:
-            theirs, size_bytes = _remote_digest(client, due)
+            theirs, size_bytes = copies.remote_digest(client, _uids(due), due.preamble)
             same = theirs == ours and size_bytes == due.size_bytes
             finding = Finding.EQUAL if same else Finding.DIFFERENT
         else:
@@ -345,19 +363,6 @@ def _compare(client: dicomweb.Client, kind: dicomweb.Kind, due: Due) -> tuple[Fo
 
 def _uids(due: Due) -> tuple[str, str, str]:
     return due.study_instance_uid, due.series_instance_uid, due.sop_instance_uid
-
-
-def _remote_digest(client: dicomweb.Client, due: Due) -> tuple[bytes, int]:
-    running = hashlib.sha256(due.preamble or bytes(128))
-    size_bytes = 0
-    with client.instance(*_uids(due)) as chunks:
-        for chunk in chunks:
-            if size_bytes < 128:
-                running.update(chunk[128 - size_bytes :])
-            else:
-                running.update(chunk)
-            size_bytes += len(chunk)
-    return running.digest(), size_bytes
 
 
 def _compare_rewritten(client: dicomweb.Client, due: Due, ours: bytes) -> Finding:

@@ -143,6 +143,7 @@ def _run_once(
         transfers,
         once=True,
         sends=not dry_run,
+        after_store=config.verify.after_store,
     )
     engine = Engine(ledger, folders, archive, pace, hands)
     with _stop_signals(engine) as stopped:

@@ -51,8 +51,10 @@ MAP: dict[str, str] = {
     "suspects": "ledger model pulse",
     "intake": "enrolment jobs passes pulse scan settle suspects ledger model work",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
-    "engine": "batching delivery dicomweb errors intake ledger model orders passes resolution scan suspects"
-    " visits work",
+    "audit": "delivery dicomweb handles jobs ledger model pacing rules work",
+    "verify": "dicomweb errors handles jobs ledger model orders pacing rules",
+    "engine": "audit batching delivery dicomweb errors intake ledger model orders passes"
+    " resolution scan suspects visits work",
     "wiring": "batching config dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
@@ -73,7 +75,7 @@ MAP: dict[str, str] = {
     "cli": "click commands errors",
     "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
     " handles handover jobs ledger logs model notify orders progress report resolution sandbox scan service"
-    " setup status summary wiring words",
+    " setup status summary verify wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",

@@ -8,6 +8,7 @@ from dicomsync.ledger.conflicts import RESOLVING, Conflict, ConflictSum, Copy
 from dicomsync.ledger.reader import Outcome, Reader
 from dicomsync.ledger.retries import Scope
 from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan, ends
+from dicomsync.ledger.stored_reader import StoredReader
 from dicomsync.ledger.writer import Ledger
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "Reader",
     "Scan",
     "Scope",
+    "StoredReader",
     "ends",
 ]
