@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dicomsync.commands.archive import archive
 from dicomsync.commands.backfill import backfill
+from dicomsync.commands.conflicts import conflicts
 from dicomsync.commands.look import explain, status
 from dicomsync.commands.prepare import doctor, init
 from dicomsync.commands.report import report
@@ -17,4 +18,18 @@ from dicomsync.commands.verify import verify
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (archive, backfill, demo, doctor, explain, init, report, retry, run, sandbox, status, verify)
+COMMANDS = (
+    archive,
+    backfill,
+    conflicts,
+    demo,
+    doctor,
+    explain,
+    init,
+    report,
+    retry,
+    run,
+    sandbox,
+    status,
+    verify,
+)
