@@ -124,6 +124,7 @@ class Daemon:
             transfers,
             once=False,
             sends=self._sends,
+            after_store=self._config.verify.after_store,
         )
         engine = Engine(ledger, folders, archive_of(self._config.archive), pace, hands)
         self._watch_folders(folders, engine)
@@ -227,6 +228,7 @@ class Daemon:
                 trouble = problem
             engine.wait(moment())
             self._notify.watchdog()
+        engine.part()
         if engine.delivery.sending and not ending:
             why = "the ledger cannot record them" if trouble else "the archive or a folder does not answer"
             todo = f"{trouble.hint} " if trouble else ""

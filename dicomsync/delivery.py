@@ -91,6 +91,11 @@ class Delivery:
         return left
 
     @property
+    def archive(self) -> dicomweb.Archive:
+        """The archive, of the kind it was found to be."""
+        return self._archive
+
+    @property
     def idle(self) -> bool:
         """Whether no request is on its way."""
         return not self.sending and not self._probing
@@ -261,14 +266,14 @@ class Delivery:
         judged = verdict(sent, came, wait)
         digests = dict(came.digests)
         changes = [replace(one, sha256=digests.get(one.instance_id)) for one in judged.transitions]
+        left = {lost.instance_id for lost in came.lost if lost.now is None}
         for due in batch:
             if due.instance_id in came.there:
                 changes.append(rules.unconfirmed(due, "already-there", wait))
             elif due.instance_id not in came.sent:
-                reason = "changed" if came.signal is None else _held_back(came.signal)
-                changes.append(
-                    Transition(due.instance_id, InstanceState.PENDING, reason, together=due.together)
-                )
+                why = "changed" if came.signal is None else _held_back(came.signal)
+                why = due.reason if due.instance_id in left else why  # what it had waited for till then
+                changes.append(Transition(due.instance_id, InstanceState.PENDING, why, together=due.together))
         self._become(batch, changes, now)
         for lost in came.lost:
             self._lost(lost.file_id, lost.now, now)
@@ -357,6 +362,9 @@ class Delivery:
                     self.stored += 1
                     self.stored_bytes += due.size_bytes
         self._ledger.move(changes, now.wall, moments)
+        if self._pace.after_store != "none":
+            fresh = [c.instance_id for c in changes if c.state is InstanceState.STORED and not c.verified]
+            self._ledger.check_later(fresh, at + self._pace.confirm_wait_seconds)
 
 
 def verdict(sent: Sequence[Due], came: jobs.Stored, confirm_wait: float) -> rules.Verdict:

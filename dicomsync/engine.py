@@ -11,11 +11,13 @@ import queue
 import random
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from dicomsync import batching, dicomweb, orders, visits
+from dicomsync import batching, dicomweb, orders, resolution, visits
+from dicomsync.audit import Audit
 from dicomsync.delivery import Delivery
 from dicomsync.errors import DicomsyncError, LedgerProblem
 from dicomsync.intake import Intake
@@ -23,6 +25,7 @@ from dicomsync.ledger import Ledger
 from dicomsync.model import DUE, Folder, InstanceState, Moment
 from dicomsync.passes import Pass
 from dicomsync.scan import Passed, Sight
+from dicomsync.suspects import Suspects
 from dicomsync.visits import Standing, Visit
 from dicomsync.work import Pace, Work
 
@@ -75,7 +78,8 @@ class Engine:
         self._ordered: list[_Order] = []
         self._visits: list[Visit] = []
         self._luck = luck or random.Random()  # noqa: S311 - jitter, not a secret
-        self.intakes = [Intake(ledger, folder, pace, self._luck) for folder in folders]
+        self._suspects = Suspects(ledger)
+        self.intakes = [Intake(ledger, folder, pace, self._luck, self._suspects) for folder in folders]
         self._watching = tuple(self.intakes)
         self.delivery = Delivery(
             ledger,
@@ -86,6 +90,7 @@ class Engine:
             fileless=self.intakes[0].enrolment.give_up_if_fileless,
             hangs=self._hangs,
         )
+        self.audit = Audit(ledger, self.delivery, pace)
         self._studies_before = 0
         self._due_before = (0, 0, 0)
 
@@ -95,12 +100,13 @@ class Engine:
 
         Requests that are stuck in a folder that hangs take no other request's place.
         """
-        return (6 + transfers) * folders + transfers + 1
+        return (6 + transfers) * folders + transfers + 2
 
     def begin(self, now: Moment) -> None:
         """Take over what an earlier process left, and begin a pass over every folder."""
         with self._ledger.transaction():
             self.delivery.begin(now)
+            self._suspects.begin()
             self._reschedule()
             self._studies_before = self._ledger.studies()
             self._due_before = self._ledger.waiting()
@@ -165,7 +171,7 @@ class Engine:
         pace = replace(self._pace, once=True)
 
         def make(folder: Folder) -> Intake:
-            intake = Intake(self._ledger, folder, pace, self._luck)
+            intake = Intake(self._ledger, folder, pace, self._luck, self._suspects)
             self.intakes.append(intake)
             return intake
 
@@ -185,6 +191,22 @@ class Engine:
     def settle(self, order: orders.Settle, now: Moment) -> int:
         """Record what came of a person's deletion; belongs into an `order`."""
         return orders.settle(self._ledger, order, now.wall)
+
+    def resolve(self, order: resolution.Resolve, now: Moment) -> int:
+        """Record what a person decides about conflicts; belongs into an `order`."""
+        begins = order.step in (resolution.Step.BEGIN, resolution.Step.FIRST)
+        if begins and any(map(self.delivery.busy_with, resolution.studies(self._ledger, order))):
+            raise resolution.moving()
+        return resolution.resolve(self._ledger, order, self._pace.at(now), now.wall)
+
+    def saw(self, order: orders.Saw, now: Moment) -> int:
+        """Record what a person's `verify` saw in the archive; belongs into an `order`."""
+        del now
+        return orders.saw(self._ledger, order)
+
+    def heal(self, order: orders.Heal, now: Moment) -> int:
+        """Let what the archive has lost be stored again; belongs into an `order`."""
+        return orders.heal(self._ledger, order, self._pace.at(now), now.wall)
 
     def leave(self, visit: Visit) -> None:
         """Follow a visit no more; what it began goes on. Any thread may say so."""
@@ -213,6 +235,11 @@ class Engine:
     def stop(self) -> None:
         """Start nothing more; what is on its way is still recorded by further turns."""
         self._stopping = True
+
+    def part(self) -> None:
+        """Take leave in good order: nothing that is being read now is to be suspected of anything."""
+        with suppress(LedgerProblem), self._ledger.transaction():
+            self._ledger.forget_readings()
 
     def hint(self, directories: Iterable[bytes], *, everywhere: bool = False) -> None:
         """Take directories that a watcher found worth a look; `everywhere` asks for full passes."""
@@ -292,7 +319,7 @@ class Engine:
         works = [work for intake in self.intakes for work in intake.plan(now)]
         if self.hanging < hung:
             self.delivery.folder_answers(now)
-        return works + self.delivery.plan(now)
+        return works + self.delivery.plan(now) + self.audit.plan(now)
 
     def _lost(self, file_id: int, sight: Sight, now: Moment) -> None:
         """Give a file that could not supply its instance back to the folder it is in."""

@@ -13,8 +13,9 @@ from typing import Any
 from dicomsync import failures, handles, words
 from dicomsync.handles import handle
 from dicomsync.ledger import Reader
-from dicomsync.model import FileState, InstanceState
-from dicomsync.status import MEANINGS
+from dicomsync.model import FileState, InstanceState, Sighting, StatKey
+from dicomsync.scan import look
+from dicomsync.status import MEANINGS, by_outcome
 
 _UID = re.compile(r"[0-9.]{3,64}")
 _HANDLE = re.compile(rf"(?:({'|'.join(handles.KINDS)})[ :-]?)?([0-9a-f]{{6,16}})")
@@ -30,8 +31,12 @@ def explain(reader: Reader, subject: str, wall: float) -> list[str] | None:
         lines = _by_uid(reader, subject, wall)
         if lines:
             return lines
-    row = reader.file_at(os.fsencode(os.path.abspath(subject)))
-    return None if row is None else _file(reader, row, wall)
+    path = os.fsencode(os.path.abspath(subject))
+    if row := reader.file_at(path):
+        return [*_file(reader, row, wall), f"  {_on_disk(path, row)}"]
+    if row := reader.directory_at(path):
+        return _directory(reader, row)
+    return None
 
 
 def problems(reader: Reader, most: int = 50) -> list[str]:
@@ -45,8 +50,11 @@ def problems(reader: Reader, most: int = 50) -> list[str]:
             state, why, detail = row["state"], row["reason"], row["detail"]
         lines.append(f"{handle('file', row['file_id'])}  {state}: {_why(why, detail)}")
         lines.append(f"    {words.visible(row['path'])}")
+    for row in reader.lost_instances(most):
+        lines.append(f"{handle('instance', row['id'])}  {row['found']}: {_FOUND[Sighting(row['found'])]}")
+        lines.append(f"    {row['sop_instance_uid']}")
     if len(rows) > most:
-        lines.append("… and more; the view problem_list of the ledger has all of them")
+        lines.append("… and more; the views problem_list and lost_list of the ledger have all of them")
     return lines
 
 
@@ -66,8 +74,7 @@ def _by_handle(reader: Reader, kind: str | None, word: str, wall: float) -> list
             case "batch" if row := reader.batch(number):
                 lines += _batch(row)
             case "directory" if row := reader.directory(number):
-                lines += [f"{handle('directory', number)}: {words.visible(row['path'])}"]
-                lines += _history(reader, "directory", number)
+                lines += _directory(reader, row)
             case "folder" if path := reader.folder_path(number):
                 lines += [f"{handle('folder', number)}: {words.visible(path)}"]
                 lines += _history(reader, "folder", number)
@@ -83,6 +90,44 @@ def _by_uid(reader: Reader, uid: str, wall: float) -> list[str]:
     return lines
 
 
+def _directory(reader: Reader, row: dict[str, Any]) -> list[str]:
+    """Say what is known in and below a directory."""
+    lines = [f"{handle('directory', row['id'])}: {words.visible(row['path'])}"]
+    table = words.table(by_outcome(reader.outcomes([bytes(row["path"])])), indent="    ")
+    lines += table.splitlines() or ["  no file of it, or below it, is known"]
+    return lines + _history(reader, "directory", row["id"])
+
+
+def _on_disk(path: bytes, row: dict[str, Any]) -> str:
+    """Say whether a file is still the one that the ledger speaks of."""
+    (now,) = look((path,))
+    if isinstance(now, str):
+        return f"on disk: it cannot be looked at ({now})"
+    if now is None:
+        return "on disk: not there any more"
+    key = StatKey(row["size_bytes"], row["mtime_ns"], row["ctime_ns"], row["inode"])
+    if now != key:
+        return "on disk: changed since, or another file; the next pass looks at it again"
+    return "on disk: unchanged since"
+
+
+_FILE_NEXT = {
+    FileState.SETTLING: "looked at again until it has not changed for a while",
+    FileState.HELD: "looked at again when it changes; `dicomsync retry --held` looks at once",
+    FileState.MISSED: "if it comes back it is taken; otherwise export it again",
+}
+
+
+def _file_next(state: FileState, reason: str) -> str:
+    if reason == "unreadable":
+        return "tried again with every pass"
+    if reason == "earlier":
+        return "nothing, until it changes; `dicomsync backfill` takes it"
+    if reason == "comparing":
+        return "read whole, and compared with the other content under its UID"
+    return _FILE_NEXT.get(state, "")
+
+
 def _file(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
     state = FileState(row["state"])
     lines = [
@@ -93,8 +138,8 @@ def _file(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
     if row["reason"]:
         lines.append(f"  why: {_why(row['reason'], row['detail'])}")
     lines += _history(reader, "file", row["id"])
-    if state is FileState.HELD:
-        lines.append("  next: looked at again when it changes")
+    if ahead := _file_next(state, row["reason"]):
+        lines.append(f"  next: {ahead}")
     if row["instance_id"] is not None:
         instance = reader.instance(row["instance_id"])
         if instance is not None:
@@ -110,41 +155,70 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
         f"  Study    {row['study_instance_uid']}",
         f"  Series   {row['series_instance_uid']}",
         f"  Instance {row['sop_instance_uid']}",
-        f"  {words.size(row['size_bytes'])}, first seen {words.moment(row['seen_at'])}",
+        f"  {words.size(row['size_bytes'])}, first seen {words.moment(row['seen_at'])}, "
+        + ("as it came" if row["live"] else "as its folder was read the first time, or on request"),
     ]
     if row["sha256"]:
         lines.append(f"  SHA-256  {row['sha256'].hex()}")
     if row["reason"]:
         lines.append(f"  why: {_why(row['reason'], row['detail'])}")
+    if state is InstanceState.CONFLICT and row["likeness"]:
+        lines.append(f"  compared: {row['likeness']}")
     if row["batch_id"] is not None:
         batch = reader.batch(row["batch_id"])
         if batch is not None:
             lines += [f"  {line}" for line in _batch(batch)]
     if row["stored_at"] is not None:
-        checked = words.moment(row["verified_at"])
-        proof = f"compared and found equal {checked}" if row["verified_at"] else "acknowledged, not compared"
-        lines.append(f"  stored {words.moment(row['stored_at'])} ({proof})")
+        lines += _proof(row)
     lines += [f"  file {words.visible(one['path'])} ({one['state']})" for one in reader.files_of(row["id"])]
     lines += _history(reader, "instance", row["id"])
-    lines.append(f"  next: {_next(state, row, wall)}")
+    lines.append(f"  next: {_next(state, row, reader.study(row['study_id']) or {}, wall)}")
     return lines
 
 
-def _next(state: InstanceState, row: dict[str, Any], wall: float) -> str:
+def _proof(row: dict[str, Any]) -> list[str]:
+    """Say when it was stored, what that was proved by, and what the archive had of it since."""
+    compared = f"compared and found equal {words.moment(row['verified_at'])}"
+    proof = compared if row["verified_at"] else "acknowledged, not compared"
+    lines = [f"  stored {words.moment(row['stored_at'])} ({proof})"]
+    if row["found_at"] is not None and row["found_at"] != row["verified_at"]:
+        lines.append(f"  asked again {words.moment(row['found_at'])}: {_FOUND[Sighting(row['found'])]}")
+    return lines
+
+
+_FOUND = {
+    Sighting.PRESENT: "it is there; its bytes were not compared",
+    Sighting.EQUAL: "it is there, with the same bytes",
+    Sighting.ABSENT: "it was not found; the archive is asked once more",
+    Sighting.MISSING: "the archive does not have it any more",
+    Sighting.DIFFERS: "the archive has other bytes than were stored",
+}
+
+
+def _next(state: InstanceState, row: dict[str, Any], study: dict[str, Any], wall: float) -> str:
     when = "now" if row["due_at"] <= wall else f"in {words.span(row['due_at'] - wall)}"
     match state:
         case InstanceState.PENDING:
-            return f"sent {when}" + (f", after {row['attempts']} attempts" if row["attempts"] else "")
+            tries = f", after {words.count(row['attempts'], 'attempt')}" if row["attempts"] else ""
+            study_at = study.get("due_at") or 0.0
+            if study_at > max(wall, row["due_at"]):
+                return f"sent in {words.span(study_at - wall)}, when its study has been quiet{tries}"
+            free = ", as soon as a transfer is free and the archive answers" if when == "now" else ""
+            return f"sent {when}{tries}{free}"
         case InstanceState.SENDING:
             return "the answer is waited for; after a restart the archive is asked"
         case InstanceState.UNCONFIRMED:
             return f"the archive is asked {when}" + (", for the second time" if row["looks"] else "")
         case InstanceState.CONFLICT:
-            return "a person decides; nothing more is sent under this UID"
+            return "a person decides: `dicomsync conflicts diff` shows both; no more is sent under this UID"
         case InstanceState.REJECTED:
             return "a person looks, or the file changes; it is not sent again by itself"
         case InstanceState.MISSED:
             return "if the file comes back it is sent; otherwise export it again"
+        case InstanceState.STORED if row["found"] == Sighting.MISSING:
+            return "a person decides: `verify --heal` has it sent again; nothing else does"
+        case InstanceState.STORED if row["found"] == Sighting.DIFFERS:
+            return "a person looks; nothing is sent over what the archive has"
     return "nothing: it is done"
 
 
@@ -170,6 +244,8 @@ def _study(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
 
 def _batch(row: dict[str, Any]) -> list[str]:
     status = f"status {row['status']}" if row["status"] is not None else "no answer"
+    if row["status"] is None and "already-there" in row["outcome"]:
+        status = "found there, and nothing sent of that"
     took = f" after {words.span(row['answered_at'] - row['sent_at'])}" if row["answered_at"] else ""
     head = f"{handle('batch', row['id'])} of {handle('study', row['study_id'])}"
     return [

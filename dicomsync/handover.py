@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dicomsync import control, orders
+from dicomsync import control, orders, resolution
 from dicomsync.config import Config
 from dicomsync.engine import Progress
 from dicomsync.errors import DicomsyncError, LedgerInUse
@@ -20,6 +20,8 @@ from dicomsync.scan import Passed
 from dicomsync.service import End, Report
 from dicomsync.visits import Standing
 from dicomsync.wiring import archive_of
+
+HEALED_AT_ONCE = 1000
 
 
 def retry(config: Config, wanted: orders.Retry) -> tuple[orders.Retried, bool]:
@@ -36,6 +38,30 @@ def retry(config: Config, wanted: orders.Retry) -> tuple[orders.Retried, bool]:
         return orders.Retried(**answer["retried"]), True
 
 
+def saw(config: Config, seen: orders.Saw) -> None:
+    """Record what the archive was seen to have; raises as `retry` does."""
+    try:
+        with _ledger(config) as ledger:
+            orders.saw(ledger, seen)
+    except LedgerInUse:
+        _ignore(_answer(config, seen))
+
+
+def heal(config: Config, instance_ids: Sequence[int]) -> tuple[int, bool]:
+    """Put these back to pending; gives how many were, and whether a running daemon has taken them on."""
+    healed, by_daemon = 0, False
+    for start in range(0, len(instance_ids), HEALED_AT_ONCE):
+        order = orders.Heal(tuple(instance_ids[start : start + HEALED_AT_ONCE]))
+        try:
+            with _ledger(config) as ledger:
+                now = time.time()
+                healed += orders.heal(ledger, order, now, now)
+        except LedgerInUse:
+            healed += int(_answer(config, order)["healed"])
+            by_daemon = True
+    return healed, by_daemon
+
+
 @contextmanager
 def withdrawn(config: Config, withdraw: orders.Withdraw) -> Iterator[tuple[int, Callable[[bool], None]]]:
     """Mark in the ledger what is to be deleted, and settle it afterwards by what the block calls.
@@ -47,6 +73,9 @@ def withdrawn(config: Config, withdraw: orders.Withdraw) -> Iterator[tuple[int, 
     def settled(deleted: bool) -> orders.Settle:
         return orders.Settle(withdraw.study, withdraw.series, withdraw.sop, deleted)
 
+    if not Path(config.ledger.path).exists():  # nothing was ever recorded: no reason to make one
+        yield 0, _ignore
+        return
     try:
         ledger = Ledger.open(Path(config.ledger.path))
     except LedgerInUse:
@@ -64,6 +93,29 @@ def withdrawn(config: Config, withdraw: orders.Withdraw) -> Iterator[tuple[int, 
         with _changing(ledger):
             marked = orders.withdraw(ledger, withdraw)
         yield marked, settle
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def resolving(config: Config) -> Iterator[Callable[[resolution.Resolve], int]]:
+    """Give what records a person's steps about conflicts, each in a transaction of its own.
+
+    Raises what `withdrawn` does; a step raises DicomsyncError where it cannot be taken.
+    """
+    try:
+        ledger = Ledger.open(Path(config.ledger.path))
+    except LedgerInUse:
+        yield lambda order: _patient(lambda: _answer(config, order)["instances"])
+        return
+    try:
+
+        def take(order: resolution.Resolve) -> int:
+            now = time.time()
+            with _changing(ledger):
+                return resolution.resolve(ledger, order, now, now)
+
+        yield take
     finally:
         ledger.close()
 

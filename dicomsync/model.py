@@ -27,6 +27,7 @@ class InstanceState(StrEnum):
     STORED = "stored"
     CONFLICT = "conflict"
     REJECTED = "rejected"
+    SUPERSEDED = "superseded"  # a person kept another content under its UID
     MISSED = "missed"
     LEAVING = "leaving"
     DELETING = "deleting"
@@ -45,6 +46,16 @@ CLAIMING = (
 
 DUE = (InstanceState.PENDING, InstanceState.SENDING, InstanceState.UNCONFIRMED)
 """The states in which something is still to be done without a person."""
+
+
+class Sighting(StrEnum):
+    """What the archive had of a stored instance when it was last asked."""
+
+    PRESENT = "present"  # a search found it; its bytes were not compared
+    EQUAL = "equal"  # there, and the same from byte 128 on
+    ABSENT = "absent"  # one look did not find it: it is looked for once more
+    MISSING = "missing"  # two looks did not find it: an alarm
+    DIFFERS = "differs"  # there, with other bytes than were stored: an alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +162,15 @@ class Transition:
     looks: int = 0
     together: int | None = None
     verified: bool = False
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of one stored instance; `sha256` is of our whole file, where it was compared."""
+
+    instance_id: int
+    sighting: Sighting
     sha256: bytes | None = None
 
 

@@ -22,6 +22,7 @@ FILE_REASONS: dict[str, str] = {
     "syntax-missing": "the file meta information does not name a transfer syntax (PS3.10 7.1)",
     "unreadable": "the operating system did not let it be read",
     "resource": "reading its header would take more memory or time than a sane file needs",
+    "poison": "reading its header makes dicomsync fail: it is not read again by itself (please report it)",
     # ignored: on purpose
     "not-dicom": "not a DICOM file",
     "dicomdir": "a DICOMDIR: an index of other files, not an instance",
@@ -38,6 +39,7 @@ FILE_REASONS: dict[str, str] = {
 INSTANCE_REASONS: dict[str, str] = {
     "": "",
     # pending
+    "waiting": "it waited for more of its study, or for a free transfer",
     "no-answer": "the archive gave no answer, and nothing of it had been sent",
     "no-access": "the archive does not accept the credential, or the account may not store",
     "setup": "the archive's address or its settings are wrong: a person must mend them",
@@ -47,6 +49,7 @@ INSTANCE_REASONS: dict[str, str] = {
     "changed": "the file changed before it could be sent: looked at again",
     "reappeared": "its file had left and is back",
     "hangs": "its folder does not answer: it waits until that does",
+    "healed": "the archive had lost it, and a person had it sent again (`verify --heal`)",
     "retried": "a person asked for it to be tried again",
     # sending, unconfirmed
     "sent": "the request is on its way, or the answer was not recorded",
@@ -61,12 +64,19 @@ INSTANCE_REASONS: dict[str, str] = {
     "refused-alone": "the archive refused it, alone in its request",
     # stored
     "confirmed": "the answer was lost; the archive was asked, and has the same bytes",
+    "agrees": "the archive rewrites what it stores: UIDs, SOP class, transfer syntax and pixels are the same",
+    "resolved": "a person had it stored in the place of another content; compared, and the same",
     "presence-only": "the archive has it; its bytes could not be compared",
     "warning": "stored, with a warning from the archive",
     # conflict
     "differs": "the archive has other content under this SOP Instance UID",
     "incomparable": "the archive has this SOP Instance UID; the contents could not be compared",
     "other-file": "another file has other content under this SOP Instance UID, and goes first",
+    "resolving": "a person has it stored in the place of another content; how far that came is not recorded:"
+    " give the same command again",
+    # superseded
+    "kept-archive": "a person kept what the archive has: this content is not stored",
+    "kept-folder": "a person had another content stored in its place",
     # rejected
     "too-large": "larger than the archive, or a proxy before it, accepts (nginx: client_max_body_size)",
     "elsewhere": "the archive says it has this SOP Instance UID and does not show it in this study:"

@@ -143,6 +143,7 @@ def _run_once(
         transfers,
         once=True,
         sends=not dry_run,
+        after_store=config.verify.after_store,
     )
     engine = Engine(ledger, folders, archive, pace, hands)
     with _stop_signals(engine) as stopped:
@@ -151,6 +152,7 @@ def _run_once(
         if end is not End.FINISHED:
             engine.stop()
             _drain(engine)
+            engine.part()
         watch(engine.progress())
     hands.shutdown()
     delivery = engine.delivery

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dicomsync.batching import Caps
 from dicomsync.model import Moment
+
+AfterStore = Literal["none", "search", "bytes"]
+"""How what was stored is checked in the background: not at all, that it is there, that it is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Pace:
     transfers: int = 4
     once: bool = True
     sends: bool = True
+    after_store: AfterStore = "none"
 
     def at(self, now: Moment) -> float:
         """Give the moment on the scale of the ledger's `due_at`."""

@@ -57,9 +57,10 @@ def free_port() -> int:
 class Orthanc:
     """One Orthanc: it keeps its port and what it stores when it is stopped and started again."""
 
-    def __init__(self, directory: Path, *, dicom: bool = False) -> None:
+    def __init__(self, directory: Path, *, dicom: bool = False, overwrites: bool = False) -> None:
         self.port = free_port()
         self.dicom_port = free_port() if dicom else None
+        self.overwrites = overwrites
         self.directory = directory
         self._name = f"tests-{uuid.uuid4().hex}"  # so that no other server on the port passes for it
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,6 +86,7 @@ class Orthanc:
             "DicomServerEnabled": self.dicom_port is not None,
             "DicomPort": self.dicom_port or 4242,
             "DicomAlwaysAllowStore": True,
+            "OverwriteInstances": self.overwrites,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "Plugins": [str(plugin)],
@@ -168,9 +170,12 @@ class Orthanc:
 
 
 @contextmanager
-def running(directory: Path, *, dicom: bool = False) -> Iterator[Orthanc]:
-    """Run one for as long as the block lasts; `dicom`: it takes DIMSE C-STORE too."""
-    server = Orthanc(directory, dicom=dicom)
+def running(directory: Path, *, dicom: bool = False, overwrites: bool = False) -> Iterator[Orthanc]:
+    """Run one for as long as the block lasts; `dicom`: it takes DIMSE C-STORE too.
+
+    `overwrites`: a Store of what is there already replaces it, in silence.
+    """
+    server = Orthanc(directory, dicom=dicom, overwrites=overwrites)
     try:
         server.start()
         yield server

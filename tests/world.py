@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dicomsync import dicomweb
+from dicomsync import dicomweb, report
 from dicomsync.batching import Caps
 from dicomsync.dicomweb import Failed, Identified, Part, Referenced, StoreAnswer, StoreResponse
 from dicomsync.engine import Engine
@@ -22,7 +23,8 @@ from dicomsync.errors import NoAnswer, NotThere, Refused
 from dicomsync.ledger import Ledger, Reader
 from dicomsync.model import DUE, FileState, Folder, InstanceState, Moment
 from dicomsync.samples import instance
-from dicomsync.work import Pace
+from dicomsync.scan import look
+from dicomsync.work import AfterStore, Pace
 
 URL = "http://archive.test/dicom-web"
 STUDY = "1.2.3"
@@ -62,8 +64,16 @@ class FakeArchive:
     refuse: dict[str, int] = field(default_factory=dict)  # SOP Instance UID -> Failure Reason
     down: bool = False
     searches_fail: int = 0  # with this status
+    refuses_retrieve: int = 0  # likewise
+    asked: list[set[str]] = field(default_factory=list)  # the SOP Instance UIDs of each search
     on_part: Callable[[], None] = lambda: None
     in_flight: set[str] = field(default_factory=set)
+    of_study: str | None = None  # what the last store named in its URL
+
+    @property
+    def searches(self) -> int:
+        """How often it was searched."""
+        return len(self.asked)
 
     # what a Client offers
 
@@ -72,7 +82,7 @@ class FakeArchive:
         return Identified(self.kind, "made up")
 
     def store(self, parts: Sequence[Part], study: str | None = None) -> StoreAnswer:
-        del study
+        self.of_study = study
         self._reach()
         bodies = []
         for part in parts:
@@ -92,6 +102,7 @@ class FakeArchive:
     def present(self, study: str, uids: Mapping[str, str]) -> frozenset[str]:
         del study
         self._reach()
+        self.asked.append(set(uids))
         if self.searches_fail:
             raise Refused("refused", status=self.searches_fail)
         return frozenset(uid for uid in uids if uid in self.held)
@@ -100,6 +111,8 @@ class FakeArchive:
     def instance(self, study: str, series: str, sop: str) -> Iterator[Iterator[bytes]]:
         del study, series
         self._reach()
+        if self.refuses_retrieve:
+            raise Refused("refused", status=self.refuses_retrieve)
         if sop not in self.held:
             raise NotThere("not there", status=404)
         yield iter([self.held[sop]])
@@ -167,6 +180,7 @@ class World:
         self.transfers = 2
         self.new_only = False
         self.sends = True
+        self.after_store: AfterStore = "none"
         self.start()
 
     def start(self) -> None:
@@ -174,7 +188,9 @@ class World:
         self.hands = SameThread()
         self.ledger = Ledger.open(self.ledger_path)
         folder = Folder(os.fsencode(self.folder), settle_seconds=self.settle_seconds, new_only=self.new_only)
-        pace = Pace(self.now, self.caps, 30.0, self.transfers, once=self.once, sends=self.sends)
+        pace = Pace(
+            self.now, self.caps, 30.0, self.transfers, self.once, self.sends, after_store=self.after_store
+        )
         archive = dicomweb.Archive(URL)
         self.engine = Engine(self.ledger, [folder], archive, pace, self.hands, random.Random(1))
         self.engine.begin(self.now)
@@ -267,6 +283,7 @@ class World:
             counted = dict(db.execute("SELECT state, n FROM counts WHERE what = ?", (what,)))
             real = dict(db.execute(f"SELECT state, count(*) FROM {what}s GROUP BY state"))
             assert {state: n for state, n in counted.items() if n} == real
+        self._check_account()
         for study_id, pending in db.execute("SELECT id, pending FROM studies"):
             (real_pending,) = db.execute(
                 "SELECT count(*) FROM instances WHERE study_id = ? AND state = 'pending'", (study_id,)
@@ -280,6 +297,27 @@ class World:
                 assert sha256(self.archive.held[uid]).digest() == digest
         ready = db.execute("SELECT count(*) FROM files WHERE state = 'ready' AND instance_id IS NULL")
         assert ready.fetchone() == (0,)
+
+    def _check_account(self) -> None:
+        """Every file is told once, with exactly one outcome, and the sums are those of the states."""
+        told = list(report.files(self.reader))
+        counts = self.reader.counts()
+        assert len(told) == len({one["file"] for one in told}) == sum(counts.files.values())
+        assert Counter(one["file_state"] for one in told) == Counter(
+            {str(state): n for state, n in counts.files.items() if n}
+        )
+        sums: Counter[str] = Counter()
+        for one in self.reader.outcomes():
+            sums[str(one.state)] += one.n
+        assert Counter(one["outcome"] for one in told) == sums
+        assert all(one["outcome"] in {*FileState, *InstanceState} - {FileState.READY} for one in told)
+        for path in report.removable(self.reader, look):
+            row = self.reader.file_at(path)
+            assert row is not None
+            instance = self.reader.instance(row["instance_id"])
+            assert instance is not None
+            with open(path, "rb") as file:
+                assert file.read() == self.archive.held[instance["sop_instance_uid"]]
 
 
 def due(world: World) -> int:

@@ -7,12 +7,29 @@ from __future__ import annotations
 
 from dicomsync.commands.archive import archive
 from dicomsync.commands.backfill import backfill
+from dicomsync.commands.conflicts import conflicts
 from dicomsync.commands.look import explain, status
 from dicomsync.commands.prepare import doctor, init
+from dicomsync.commands.report import report
 from dicomsync.commands.retry import retry
 from dicomsync.commands.run import run
 from dicomsync.commands.tryout import demo, sandbox
+from dicomsync.commands.verify import verify
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (archive, backfill, demo, doctor, explain, init, retry, run, sandbox, status)
+COMMANDS = (
+    archive,
+    backfill,
+    conflicts,
+    demo,
+    doctor,
+    explain,
+    init,
+    report,
+    retry,
+    run,
+    sandbox,
+    status,
+    verify,
+)

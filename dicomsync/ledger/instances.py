@@ -104,7 +104,7 @@ class InstanceVerbs(FileVerbs):
         self._db.execute(
             """UPDATE instances SET study_id = ?, series_instance_uid = ?, sop_class_uid = ?,
                 transfer_syntax_uid = ?, size_bytes = ?, preamble = ?, sha256 = ?, attempts = 0,
-                unclear = 0 WHERE id = ?""",
+                unclear = 0, likeness = '' WHERE id = ?""",
             (
                 study_id,
                 whole.series_instance_uid,
@@ -172,6 +172,11 @@ class InstanceVerbs(FileVerbs):
         """Say where an instance is."""
         row = self._db.execute("SELECT state FROM instances WHERE id = ?", (instance_id,)).fetchone()
         return InstanceState(row[0])
+
+    def reason_of(self, instance_id: int) -> str:
+        """Say why an instance is where it is."""
+        row = self._db.execute("SELECT reason FROM instances WHERE id = ?", (instance_id,)).fetchone()
+        return str(row[0])
 
     def touched_studies(self) -> list[tuple[DueStudy, float]]:
         """Give the studies changed in this transaction, with when each will be quiet."""

@@ -8,12 +8,14 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dicomsync.ledger import opening
-from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, Counts
+from dicomsync.ledger.account import AccountQueries
+from dicomsync.ledger.conflicts import ConflictReader
+from dicomsync.ledger.rows import CLAIMED, LOST, UNCLAIMED, WAITING, Counts, ends
 from dicomsync.ledger.writer import Ledger
-from dicomsync.model import DUE, FileState, InstanceState
+from dicomsync.model import FileState, InstanceState, Sighting
 
 Row = dict[str, Any]
 
@@ -31,15 +33,8 @@ class Outcome:
 
     @property
     def state(self) -> FileState | InstanceState:
-        """Where these files end: their own state, or where they are whole that of their instance.
-
-        A file that has left matters only if its instance is still due, or was missed.
-        """
-        if self.instance_state is None or self.file_state in (FileState.SETTLING, FileState.HELD):
-            return self.file_state
-        if self.file_state is FileState.GONE and self.instance_state not in (*DUE, InstanceState.MISSED):
-            return self.file_state
-        return self.instance_state
+        """Where these files end."""
+        return ends(self.file_state, self.instance_state)
 
     @property
     def reason(self) -> str:
@@ -47,7 +42,7 @@ class Outcome:
         return self.file_reason if isinstance(self.state, FileState) else self.instance_reason
 
 
-class Reader:
+class Reader(AccountQueries, ConflictReader):
     """A reader of the ledger, to be used in a `with` block: one look, then closed."""
 
     def __init__(self, connection: sqlite3.Connection, *, own: bool = True) -> None:
@@ -57,7 +52,7 @@ class Reader:
         self._db.row_factory = sqlite3.Row
 
     @classmethod
-    def open(cls, path: Path) -> Reader:
+    def open(cls, path: Path) -> Self:
         """Open the ledger at `path` read-only; LedgerProblem where that cannot be."""
         return cls(opening.read_only(path))
 
@@ -66,7 +61,7 @@ class Reader:
         """Read what the writer has open already, as a dry run must of its scratch ledger."""
         return cls(ledger.connection, own=False)
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -111,12 +106,24 @@ class Reader:
         ).fetchone()
         return row[0], row[1]
 
+    def lost(self) -> dict[str, int]:
+        """Count what is stored, and the archive does not have any more, or not as it was stored."""
+        rows = self._db.execute(f"SELECT found, count(*) FROM instances WHERE {LOST} GROUP BY found")
+        found = {row[0]: int(row[1]) for row in rows}
+        return {one.value: found.get(one.value, 0) for one in (Sighting.MISSING, Sighting.DIFFERS)}
+
+    def lost_instances(self, most: int) -> list[Row]:
+        """Give such instances, `most` of them at most."""
+        rows = self._db.execute(f"{_INSTANCE} WHERE {LOST} LIMIT ?", (most,))
+        return [dict(row) for row in rows]
+
     def folders(self) -> list[Row]:
         """Give each folder with what its latest scan counted."""
         found = []
-        for row in self._db.execute("SELECT path, scanned_at, report FROM folders ORDER BY id"):
+        for row in self._db.execute("SELECT path, seen_at, scanned_at, report FROM folders ORDER BY id"):
             report = json.loads(row["report"]) if row["report"] else {}
-            found.append({"path": os.fsdecode(row["path"]), "scanned_at": row["scanned_at"], **report})
+            path = os.fsdecode(row["path"])
+            found.append({"path": path, "seen_at": row["seen_at"], "scanned_at": row["scanned_at"], **report})
         return found
 
     def outcomes(self, roots: Sequence[bytes] = ()) -> list[Outcome]:

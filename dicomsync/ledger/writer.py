@@ -11,10 +11,12 @@ from pathlib import Path
 
 from dicomsync.errors import UsageProblem
 from dicomsync.ledger import opening
-from dicomsync.ledger.deletions import DeletionVerbs
+from dicomsync.ledger.checks import CheckVerbs
+from dicomsync.ledger.conflicts import ConflictVerbs
+from dicomsync.ledger.readings import ReadingVerbs
 
 
-class Ledger(DeletionVerbs):
+class Ledger(CheckVerbs, ConflictVerbs, ReadingVerbs):
     """The ledger, opened by its one owner. Every verb but `close` belongs inside `transaction()`."""
 
     def __init__(self, connection: sqlite3.Connection, lock: int | None = None) -> None:

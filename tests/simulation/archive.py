@@ -284,7 +284,7 @@ class Archive:
                 self._keep(uid, studies[uid], body)
                 stored.append(uid)
             elif dicomweb.KINDS[self.kind].hides_duplicates or (self.kind == "google" and held == body):
-                if held[128:] != self._altered(body)[128:]:
+                if held[128:] != self.altered(body)[128:]:
                     self.log.append(("lie", (uid,)))
                 stored.append(uid)
             else:
@@ -297,20 +297,21 @@ class Archive:
         stored = [uid for uid in uids if uid not in unread]
         for uid in stored:
             self._keep(uid, studies[uid], request.bodies[uid])
-        named = tuple(uid for uid in stored if self.held[uid] == self._altered(request.bodies[uid]))
+        named = tuple(uid for uid in stored if self.held[uid] == self.altered(request.bodies[uid]))
         return self._module(request, {}, named, None, nameless=(0x0110,) * len(unread))
 
     def _keep(self, uid: str, study: str, body: bytes) -> None:
         if uid not in self.held:
-            self.held[uid], self.studies[uid] = self._altered(body), study
+            self.held[uid], self.studies[uid] = self.altered(body), study
             self.shown_at[uid] = self.now() + self.lag
             self.log.append(("kept", (uid, body)))
 
-    def _altered(self, body: bytes) -> bytes:
+    def altered(self, body: bytes) -> bytes:
         """Some archives clear the preamble, and some rewrite the file."""
         if self.kind == "orthanc":
             return bytes(128) + body[128:]
-        return bytes(128) + body[128:-1] + b"\x77" if self.kind == "dcm4chee" else body
+        rewritten = body[128:].replace(b"Nowhere Clinic", b"Another Clinic")
+        return bytes(128) + rewritten if self.kind == "dcm4chee" else body
 
     def _plain(
         self, request: Request, status: int, retry_after: float | None, *, complete: bool = True

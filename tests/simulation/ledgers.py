@@ -73,7 +73,7 @@ class Connection(sqlite3.Connection):
 def connector(faults: Faults) -> Callable[[Path], sqlite3.Connection]:
     """Give what opens the ledger in the simulation: as in life, but for waiting on a disk."""
 
-    def connect(path: Path) -> sqlite3.Connection:
+    def connect(path: Path, *_settings: object, **_more: object) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=0.0, isolation_level=None, factory=Connection)
         connection.faults = faults
         connection.execute("PRAGMA journal_mode = WAL")

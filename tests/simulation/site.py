@@ -33,7 +33,7 @@ from .hands import Hands
 from .ledgers import Faults, connector
 from .oracle import Oracle, Violation, promise
 
-ROOMS_THAT_READ = ("dicomsync.scan", "dicomsync.jobs", "dicomsync.header", "dicomsync.visits")
+ROOMS_THAT_READ = tuple(f"dicomsync.{room}" for room in ("scan", "jobs", "header", "visits", "copies"))
 FOLDERS = (b"/one", b"/two")
 DIRECTORIES = tuple(root + below for root in FOLDERS for below in (b"", b"/a", b"/b"))
 NAMES = (b"1.dcm", b"2.dcm", b"3.DCM", b"\xff\xfe.dcm")
@@ -57,7 +57,7 @@ class Site:
         self.archive = Archive(lambda: self.true, KINDS[seed % len(KINDS)], luck=random.Random(seed + 1))
         self.faults = Faults()
         self.ledger_path = self.home / "ledger.db"
-        shutil.copyfile(template(), self.ledger_path)
+        shutil.copytree(template(), self.home, dirs_exist_ok=True)
         self.oracle = Oracle(self)
         self.faults.on_crash = self.oracle.crashes
         self.faults.committed = self.oracle.ledger_committed
@@ -401,12 +401,12 @@ _TEMPLATE: list[Path] = []
 
 
 def template() -> Path:
-    """Give an empty ledger with its schema, made once."""
+    """Give a directory with an empty ledger and what lies beside it, made once."""
     if not _TEMPLATE:
         import atexit
 
         home = Path(tempfile.mkdtemp(prefix="template-"))
         atexit.register(shutil.rmtree, home, ignore_errors=True)
         Ledger.open(home / "ledger.db").close()
-        _TEMPLATE.append(home / "ledger.db")
+        _TEMPLATE.append(home)
     return _TEMPLATE[0]
