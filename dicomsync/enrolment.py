@@ -75,8 +75,15 @@ class Enrolment:
         row = NewFile(candidate.directory_id, name, candidate.key, state, reason, detail, instance_id)
         return self._ledger.put_file(row, now.wall)
 
+    def standing(self, candidate: Candidate) -> Candidate:
+        """Give it without its instance where that was taken out while the file was being read."""
+        if candidate.own is not None and self._ledger.state_of(candidate.own) is None:
+            return replace(candidate, own=None)
+        return candidate
+
     def unfit(self, candidate: Candidate, found: Unfit, now: Moment) -> None:
         """Record a file that must not be sent, and why."""
+        candidate = self.standing(candidate)
         if found.key is not None:
             candidate = replace(candidate, key=found.key)
         own = candidate.own if found.reason == "unreadable" else None  # it may be read the next time
@@ -164,6 +171,7 @@ class Enrolment:
 
         A file whose UID is known is compared first: then the answer comes to `compared`.
         """
+        candidate = self.standing(candidate)
         known = self._ledger.known(whole.sop_instance_uid, candidate.file_id)
         decision = claims.decide(whole, candidate.path, sha256, known, candidate.own)
         match decision.claim:

@@ -205,6 +205,7 @@ class Intake:
         self, candidate: Candidate, now: Moment, wait: float, reason: str, earlier: settle.Look | None = None
     ) -> None:
         """Record that a file is not to be trusted yet, and look at it again after `wait` seconds."""
+        candidate = self.enrolment.standing(candidate)
         file_id = self.enrolment.put(candidate, FileState.SETTLING, reason, now, instance_id=candidate.own)
         same = earlier is not None and earlier.key == candidate.key
         look = earlier if earlier and same else settle.Look(candidate.key, now.mono)

@@ -283,3 +283,17 @@ def test_a_link_that_takes_the_name_of_a_file_that_was_being_looked_at_is_told_a
     world.again()
     world.until_done()
     assert world.file_state(path) == (FileState.IGNORED, "special")
+
+
+def test_a_conflict_taken_out_while_a_file_that_held_it_is_read_stops_nothing(world: World) -> None:
+    world.put("a.dcm", "1.2.3.1", pixel=1)
+    kept = world.put("b.dcm", "1.2.3.1", pixel=2)
+    away = world.put("c.dcm", "1.2.3.1", pixel=2)
+    world.until_done()
+    away.unlink()
+    settle(world)
+    assert world.states() == {"stored": 1, "conflict": 1, "file ready": 2, "file gone": 1}
+    world.put(away.name, "1.2.4.1", study="1.2.4")  # where one of its files was, and in place of the other
+    world.put(kept.name, "1.2.5.1", study="1.2.5")
+    settle(world)
+    assert world.states() == {"stored": 3, "file ready": 3}
