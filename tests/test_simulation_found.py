@@ -23,6 +23,21 @@ FOUND: dict[str, tuple[int, Program]] = {
         [("put", 643, 2055), ("answers", 327, 2660), ("live", 2308, 3767), ("ledger", 3223, 4061),
          ("clock", 1256, 3064), ("turn", 3935, 695)],
     ),
+    # the conflict that a file had held was taken out while that file was being read: the loop broke
+    "an instance taken out meanwhile": (
+        4000427,
+        [("put", 2842, 1362), ("rename", 2081, 3184), ("put", 161, 1946), ("copy", 1367, 721),
+         ("replace", 2681, 874), ("put", 895, 3044), ("while_sent", 1591, 3575), ("edit", 1606, 1299),
+         ("put", 469, 1623), ("live", 605, 1435), ("rename", 2694, 2352), ("live", 2007, 538),
+         ("ledger", 1105, 2544), ("begin", 1990, 3888), ("grow", 2820, 3957), ("put", 1343, 688),
+         ("turn", 2637, 617), ("clock", 2631, 989)],
+    ),
+    # it was being deleted as the daemon started again with its clock set back, and then it was not
+    "a deletion undone after the clock was set back": (
+        3000493,
+        [("put", 3974, 4002), ("live", 884, 3266), ("command", 2245, 1032), ("turn", 3964, 2101),
+         ("power_cut", 612, 3508), ("clock", 1108, 2618)],
+    ),
 }  # fmt: skip
 
 
