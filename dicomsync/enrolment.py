@@ -166,8 +166,10 @@ class Enrolment:
 
     # whole files
 
-    def enrol(self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment) -> bool:
-        """Take a whole file into the ledger; False where it must be looked at again later.
+    def enrol(
+        self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment
+    ) -> Candidate | None:
+        """Take a whole file into the ledger; gives what must be looked at again later, if anything.
 
         A file whose UID is known is compared first: then the answer comes to `compared`.
         """
@@ -176,7 +178,9 @@ class Enrolment:
         decision = claims.decide(whole, candidate.path, sha256, known, candidate.own)
         match decision.claim:
             case Claim.LATER:
-                return False
+                return candidate
+            case Claim.LEAVES:
+                return replace(candidate, own=None)
             case Claim.COMPARE:
                 self._compare(candidate, whole, decision, now)
             case Claim.NEW:
@@ -188,7 +192,7 @@ class Enrolment:
                 self._join(candidate, whole, sha256, decision, now)
             case Claim.SAME | Claim.REVIVES | Claim.UPDATES | Claim.SUPPLIES:
                 self._join(candidate, whole, sha256, decision, now)
-        return True
+        return None
 
     def _add(
         self,

@@ -329,8 +329,9 @@ class Intake:
     def _whole(self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment) -> None:
         # One that had to settle, or to be compared, comes after the rest of its directory has gone.
         candidate = replace(candidate, key=whole.key, late=candidate.directory_id in self._closed)
-        if not self.enrolment.enrol(candidate, whole, sha256, now):
-            self.look_again(candidate, now, self._pace.confirm_wait_seconds, "comparing")
+        later = self.enrolment.enrol(candidate, whole, sha256, now)
+        if later is not None:
+            self.look_again(later, now, self._pace.confirm_wait_seconds, "comparing")
 
     # comparing
 

@@ -297,3 +297,25 @@ def test_a_conflict_taken_out_while_a_file_that_held_it_is_read_stops_nothing(wo
     world.put(kept.name, "1.2.5.1", study="1.2.5")
     settle(world)
     assert world.states() == {"stored": 3, "file ready": 3}
+
+
+@pytest.mark.parametrize("arrived", [True, False], ids=["it arrived", "it did not"])
+def test_a_file_put_into_another_study_while_its_lost_answer_is_asked_about_is_not_sent_over_it(
+    world: World, arrived: bool
+) -> None:
+    path = world.put("1.dcm", "1.2.3.1", pixel=1)
+    world.hands.kept = []
+    world.turns()
+    if arrived:
+        world.archive.held["1.2.3.1"] = path.read_bytes()
+    asked: list[str] = []
+    real = world.archive.present
+    world.archive.present = lambda study, uids: asked.append(study) or real(study, uids)  # type: ignore[func-returns-value, method-assign]
+    world.put("1.dcm", "1.2.3.1", study="1.2.4", pixel=2)
+    settle(world)
+    assert asked[0] == "1.2.3", "the archive is asked where it would have what was on its way"
+    assert world.states() == (
+        {"stored": 1, "conflict": 1, "file ready": 1}
+        if arrived
+        else {"stored": 1, "missed": 1, "file ready": 1}
+    )
