@@ -38,6 +38,19 @@ FOUND: dict[str, tuple[int, Program]] = {
         [("put", 3974, 4002), ("live", 884, 3266), ("command", 2245, 1032), ("turn", 3964, 2101),
          ("power_cut", 612, 3508), ("clock", 1108, 2618)],
     ),
+    # its file became one of another study: the archive was asked there, and the second sent over the first
+    "a lost answer about what is in another study now": (
+        4000804,
+        [("begin", 1924, 816), ("put", 1863, 2318), ("grow", 2995, 3114), ("grow", 1610, 1142),
+         ("live", 143, 1970), ("away", 3, 564), ("grow", 637, 2640), ("hints", 241, 2413),
+         ("answers", 2066, 2311), ("live", 2972, 4026), ("edit", 3523, 3390)],
+    ),
+    # a folder that had hung for an hour was left alone for ten
+    "a rest after a hang": (
+        4001498,
+        [("turn", 262, 3524), ("clock", 2016, 935), ("clock", 3378, 1283), ("live", 374, 1337),
+         ("put", 3121, 3932)],
+    ),
 }  # fmt: skip
 
 
