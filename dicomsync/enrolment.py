@@ -39,12 +39,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A whole file to be hashed, and with it the file of the instance `other`, where that is needed."""
+    """A whole file to be hashed, and with it `other_file`, that of the instance `other`, where needed."""
 
     candidate: Candidate
     whole: Whole
     other: int | None
     files: tuple[tuple[bytes, StatKey], ...]
+    other_file: int | None = None
 
 
 class Enrolment:
@@ -277,7 +278,11 @@ class Enrolment:
         files = [(candidate.path, candidate.key), *([(source.path, source.key)] if source else [])]
         known = replace(candidate, file_id=file_id)
         self.comparing.add(candidate.path)
-        self._waiting.append(Comparison(known, whole, other if source else None, tuple(files)))
+        self._waiting.append(
+            Comparison(
+                known, whole, other if source else None, tuple(files), source.file_id if source else None
+            )
+        )
 
     def next_comparison(self) -> Comparison | None:
         """Give the next files to be hashed."""

@@ -243,15 +243,27 @@ class Intake:
 
     def lost(self, file_id: int, sight: scan.Sight, now: Moment) -> None:
         """Take what was seen of a file that could not supply its instance when it was to be sent."""
-        found = self._ledger.file(file_id)
+        found = self._known(file_id)
         if found is None:
             return
+        candidate, state = found
+        if state is FileState.READY and sight is not None:  # until it is read again it supplies nothing
+            self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=candidate.own)
+        self.sighted(candidate, sight, now)
+
+    def _look_at(self, file_id: int | None, now: Moment) -> None:
+        """Look at a file that is not what it was; no listing may come by it any more."""
+        found = self._known(file_id) if file_id is not None else None
+        if found is not None and found[1] is FileState.READY:
+            self.look_again(found[0], now, 0.0, "fresh")
+
+    def _known(self, file_id: int) -> tuple[Candidate, FileState] | None:
+        found = self._ledger.file(file_id)
+        if found is None:
+            return None
         directory_id, path, row = found
         settle_seconds = self.folder.settle_seconds
-        candidate = Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id)
-        if row.state is FileState.READY and sight is not None:  # until it is read again it supplies nothing
-            self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=row.instance_id)
-        self.sighted(candidate, sight, now)
+        return Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id), row.state
 
     # headers
 
@@ -350,7 +362,8 @@ class Intake:
         candidate, (ours, *others) = comparison.candidate, digests
         if isinstance(ours, bytes) and all(isinstance(other, bytes) for other in others):
             self._whole(candidate, comparison.whole, ours, now)
-        elif isinstance(ours, bytes):  # the other file is on the move: its own look will settle it
+        elif isinstance(ours, bytes):  # the other file is on the move: a look at it will settle it
+            self._look_at(comparison.other_file, now)
             self.look_again(candidate, now, candidate.settle_seconds, "comparing")
         else:
             self.sighted(candidate, ours.key if isinstance(ours, Changed) else ours, now)

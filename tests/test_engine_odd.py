@@ -319,3 +319,13 @@ def test_a_file_put_into_another_study_while_its_lost_answer_is_asked_about_is_n
         if arrived
         else {"stored": 1, "missed": 1, "file ready": 1}
     )
+
+
+def test_a_file_renamed_while_a_link_takes_its_name_is_compared_and_not_for_ever(world: World) -> None:
+    world.put("a.dcm", "1.2.3.1", pixel=1)
+    path = world.put("b.dcm", "1.2.3.1", pixel=2, columns=16)  # never hashed: its size tells
+    world.until_done()
+    path.rename(world.folder / "c.dcm")
+    path.symlink_to(world.folder / "elsewhere.dcm")
+    settle(world)
+    assert world.states() == {"stored": 1, "conflict": 1, "file ready": 2, "file ignored": 1}

@@ -193,6 +193,7 @@ def test_a_folder_that_starts_new_leaves_what_was_there_before_and_a_backfill_ta
 
 def test_a_night_in_which_the_folder_hung_asks_for_no_longer_rest_after_it(world: World) -> None:
     world.hands.keeps, world.hands.kept = ("step",), []
+    world.engine.hint([], everywhere=True)
     world.passes(9000, step=50)
     assert world.engine.hanging == 1
     world.hands.release()
