@@ -51,6 +51,12 @@ FOUND: dict[str, tuple[int, Program]] = {
         [("turn", 262, 3524), ("clock", 2016, 935), ("clock", 3378, 1283), ("live", 374, 1337),
          ("put", 3121, 3932)],
     ),
+    # it was compared with a file whose name a link had taken, and again, and again
+    "a comparison with a link": (
+        5000134,
+        [("replace", 3496, 3024), ("put", 2906, 218), ("live", 2159, 2803), ("rename", 1662, 2595),
+         ("special", 3598, 2498)],
+    ),
 }  # fmt: skip
 
 
