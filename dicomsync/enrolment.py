@@ -179,7 +179,10 @@ class Enrolment:
         decision = claims.decide(whole, candidate.path, sha256, known, candidate.own)
         match decision.claim:
             case Claim.LATER:
-                return candidate
+                # What it held before had another UID: two files that have changed places must not wait
+                # for each other.
+                same = any(one.instance_id == candidate.own for one in known)
+                return candidate if same else replace(candidate, own=None)
             case Claim.LEAVES:
                 return replace(candidate, own=None)
             case Claim.COMPARE:

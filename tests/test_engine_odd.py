@@ -329,3 +329,14 @@ def test_a_file_renamed_while_a_link_takes_its_name_is_compared_and_not_for_ever
     path.symlink_to(world.folder / "elsewhere.dcm")
     settle(world)
     assert world.states() == {"stored": 1, "conflict": 1, "file ready": 2, "file ignored": 1}
+
+
+def test_two_files_that_change_places_before_they_were_sent_are_both_stored(world: World) -> None:
+    world.archive.down = True
+    one, other = world.put("1.dcm", "1.2.3.1"), world.put("2.dcm", "1.2.3.2")
+    world.turns()
+    one.rename(world.folder / "between")
+    other.rename(one)
+    (world.folder / "between").rename(other)
+    settle(world)
+    assert world.states() == {"stored": 2, "file ready": 2}
