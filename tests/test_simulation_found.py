@@ -57,6 +57,13 @@ FOUND: dict[str, tuple[int, Program]] = {
         [("replace", 3496, 3024), ("put", 2906, 218), ("live", 2159, 2803), ("rename", 1662, 2595),
          ("special", 3598, 2498)],
     ),
+    # each waited for the other to be looked at
+    "two files that change places": (
+        7000276,
+        [("put", 792, 1983), ("condition", 911, 3943), ("junk", 1154, 3444), ("begin", 3120, 933),
+         ("grow", 2061, 79), ("live", 1868, 782), ("ledger", 1317, 2244), ("copy", 3182, 1532),
+         ("rename", 3845, 381), ("link", 124, 2799)],
+    ),
 }  # fmt: skip
 
 

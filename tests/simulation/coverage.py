@@ -20,8 +20,8 @@ def _edges(text: str) -> set[Edge]:
 # As seen from one committed turn to the next: a turn may take more than one step of the design's graph,
 # such as from being sent, refused as too large, to being sent again.
 INSTANCE_EDGES = _edges("""
-    - > pending sending conflict
-    pending > sending conflict missed deleting rejected
+    - > pending sending conflict deleting
+    pending > sending conflict missed deleting
     sending > pending unconfirmed stored conflict rejected missed
     unconfirmed > pending sending stored conflict rejected missed deleting
     conflict > pending sending
@@ -31,13 +31,13 @@ INSTANCE_EDGES = _edges("""
     deleting > pending sending unconfirmed stored deleted missed
 """)
 FILE_EDGES = _edges("""
-    - > settling ready held ignored missed
+    - > settling ready held ignored missed gone
     settling > ready held ignored gone missed
     ready > settling held ignored gone
     held > settling ready ignored gone missed
     ignored > settling ready held gone
-    gone > settling ready held ignored missed
-    missed > settling ready held ignored gone
+    gone > settling ready held ignored
+    missed > settling ready held ignored
 """)
 
 K_POINTS = {

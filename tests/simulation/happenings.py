@@ -289,7 +289,7 @@ def live(site: Site, a: int, b: int) -> None:
 def crash(site: Site, a: int, b: int) -> None:
     """The daemon ends at a point of its next turn, or now."""
     points = ("now", *CRASH_POINTS)
-    site.crash(points[a % len(points)], b % 12)
+    site.crash(points[a % len(points)], b % (60 if points[a % len(points)] == "statement" else 6))
 
 
 def power_cut(site: Site, a: int, b: int) -> None:

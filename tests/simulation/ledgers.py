@@ -19,15 +19,15 @@ class Faults:
     def __init__(self) -> None:
         self.fault = ""
         self.crash_at = ""
-        self.after_statements = 0
+        self.passing_by = 0
         self.on_crash: Callable[[str], None] = lambda _point: None
         self.committed: Callable[[], None] = lambda: None
 
     def meet(self, point: str) -> None:
         """Come by a point of a turn."""
         if self.crash_at == point:
-            if point == "statement" and self.after_statements > 0:
-                self.after_statements -= 1
+            if self.passing_by > 0:
+                self.passing_by -= 1
                 return
             self.crash_at = ""
             self.on_crash(point)
@@ -49,18 +49,23 @@ class Connection(sqlite3.Connection):
     """A connection that fails where it is told to; what it does otherwise is SQLite's own."""
 
     faults: Faults
+    at_begin = 0
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         faults = self.faults
         if sql == "COMMIT":
-            faults.meet("before commit")
+            changes = self.total_changes != self.at_begin
+            if changes:  # a turn that has nothing to say ends like any other
+                faults.meet("before commit")
             if faults.fault in ("commit", "full"):
                 raise sqlite3.OperationalError(faults.error)
             cursor = super().execute(sql, *values)
             faults.committed()
-            faults.meet("after commit")
+            if changes:
+                faults.meet("after commit")
             return cursor
         if sql == "BEGIN IMMEDIATE":
+            self.at_begin = self.total_changes
             if faults.fault in ("locked", "readonly"):
                 raise sqlite3.OperationalError(faults.error)
         elif faults.crash_at == "statement":

@@ -234,14 +234,14 @@ class Site:
                 return
         raise AssertionError("L1: the engine does not come to rest at one moment")
 
-    def crash(self, point: str, statements: int = 0) -> None:
-        """End at a named point of the next turn, or now."""
+    def crash(self, point: str, passing_by: int = 0) -> None:
+        """End at a named point of a turn, after passing by it a few times, or now."""
         if point == "now":
             if self.engine is not None:
                 self.oracle.crashes("between turns")
                 self._end()
             return
-        self.faults.crash_at, self.faults.after_statements = point, statements
+        self.faults.crash_at, self.faults.passing_by = point, passing_by
 
     def power_cut(self) -> None:
         """End at once; what was written to the folders lately may be cut short."""
