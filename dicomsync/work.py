@@ -30,6 +30,7 @@ class Pace:
     monotonic clock, so that setting the wall clock shortens and lengthens no wait. `once` is a
     backfill: no waiting for a study to become quiet, and a file that has not changed for its settle
     time counts as settled; a daemon, which has time, wants an hour (a share's clock may be wrong).
+    Without `sends` nothing goes out at all; without `stores` the archive is asked, and sent nothing.
     """
 
     started: Moment
@@ -38,6 +39,7 @@ class Pace:
     transfers: int = 4
     once: bool = True
     sends: bool = True
+    stores: bool = True
 
     def at(self, now: Moment) -> float:
         """Give the moment on the scale of the ledger's `due_at`."""

@@ -27,6 +27,7 @@ class CareVerbs(DeletionVerbs):
     """Verbs of a ledger that is not the whole memory, and of one that is larger than it need be."""
 
     doubt: Doubt | None = None
+    doubt_is_new = False  # it was come upon when this process opened the ledger
 
     def doubts(self, changed_at: float) -> bool:
         """Say whether a file unknown until now, last changed then (wall seconds), may be in the archive.
@@ -45,7 +46,7 @@ class CareVerbs(DeletionVerbs):
         ).fetchall()
         self._touched.update(int(row[0]) for row in rows)
         self._db.execute("UPDATE instances SET looks = 0 WHERE state = 'unconfirmed'")
-        self.doubt = doubt
+        self.doubt, self.doubt_is_new = doubt, True
 
     def recall_doubt(self) -> None:
         """Take up the doubt of an earlier process."""

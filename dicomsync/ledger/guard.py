@@ -23,6 +23,7 @@ _SEAL_BYTES = 80  # written in place and at once, always as long: within one sec
 DAMAGED, EMPTY, MISSING = "damaged", "empty", "missing"
 OLDER, SWAPPED, UNSEALED, REBUILT = "older", "swapped", "unsealed", "rebuilt"
 
+MADE_ANEW = (DAMAGED, EMPTY, MISSING, REBUILT)
 WORDS = {
     DAMAGED: "it was damaged",
     EMPTY: "it was empty, and had not been before",

@@ -109,8 +109,9 @@ def connect(path: Path, seal: Seal | None = None, *, thorough: bool = False) -> 
     except sqlite3.Error as error:
         connection.close()
         found = problem(error, "nothing was sent")
-        if isinstance(found, LedgerDamaged) and not ours:
-            raise LedgerProblem(found.message, hint=_NOT_OURS) from None
+        if isinstance(found, LedgerDamaged):
+            kind, hint = (LedgerDamaged, _MEND) if ours else (LedgerProblem, _NOT_OURS)
+            raise kind(found.message, hint=hint) from None
         raise found from None
     except LedgerProblem:
         connection.close()
@@ -135,7 +136,9 @@ def _expect(path: Path) -> None:
     try:
         size_bytes = os.stat(path).st_size
     except FileNotFoundError:
-        raise LedgerDamaged(f"The ledger {path} is gone; nothing was sent.", hint=_MEND, why=MISSING) from None
+        raise LedgerDamaged(
+            f"The ledger {path} is gone; nothing was sent.", hint=_MEND, why=MISSING
+        ) from None
     except OSError:
         return
     if not size_bytes:

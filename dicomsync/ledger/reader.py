@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomsync.ledger import opening
+from dicomsync.ledger.guard import Doubt
 from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, Counts
 from dicomsync.ledger.writer import Ledger
 from dicomsync.model import DUE, FileState, InstanceState
@@ -93,6 +94,16 @@ class Reader:
         """Give one fact about the ledger."""
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
+
+    def doubt(self) -> tuple[Doubt | None, int]:
+        """Say why this ledger is not the whole memory, if so, and how much is still to be asked about."""
+        doubt = self.fact("doubt")
+        if doubt is None:
+            return None, 0
+        row = self._db.execute(
+            "SELECT count(*) FROM instances WHERE state = 'unconfirmed' AND reason = 'doubted'"
+        ).fetchone()
+        return Doubt(**json.loads(doubt)), row[0]
 
     def oldest_due(self) -> float | None:
         """Say when the instance that is due the longest was first seen (wall seconds)."""
