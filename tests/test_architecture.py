@@ -50,6 +50,7 @@ MAP: dict[str, str] = {
     "engine": "batching delivery dicomweb errors intake ledger model orders passes scan visits work",
     "wiring": "batching config dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
+    "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching delivery dicomweb errors failures header jobs model rules scan words",
     "serving": "config engine errors ledger orders wiring",
     "handover": "config control engine errors ledger model orders scan service visits wiring",
@@ -64,7 +65,7 @@ MAP: dict[str, str] = {
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
     "commands": "byhand click config daemon demo dicomweb doctor errors explain handover jobs ledger"
-    " logs notify orders progress sandbox service setup status summary wiring words",
+    " logs model notify orders progress sandbox service setup status summary upkeep wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",

@@ -357,7 +357,7 @@ def test_damage_that_shows_while_it_is_open_is_looked_for_to_the_end_at_the_next
     looked = []
     real = opening._look_for_damage
 
-    def look(connection: object, *, to_the_end: bool) -> None:
+    def look(connection: sqlite3.Connection, *, to_the_end: bool) -> None:
         looked.append(to_the_end)
         real(connection, to_the_end=to_the_end)
 

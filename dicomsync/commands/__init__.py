@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dicomsync.commands.archive import archive
 from dicomsync.commands.backfill import backfill
+from dicomsync.commands.ledger import ledger
 from dicomsync.commands.look import explain, status
 from dicomsync.commands.prepare import doctor, init
 from dicomsync.commands.retry import retry
@@ -15,4 +16,4 @@ from dicomsync.commands.tryout import demo, sandbox
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (archive, backfill, demo, doctor, explain, init, retry, run, sandbox, status)
+COMMANDS = (archive, backfill, demo, doctor, explain, init, ledger, retry, run, sandbox, status)

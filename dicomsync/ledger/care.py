@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
+import sqlite3
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from dicomsync.ledger.deletions import DeletionVerbs
+from dicomsync.ledger.deletions import BY_PERSON, DeletionVerbs
 from dicomsync.ledger.guard import Doubt
+from dicomsync.ledger.opening import problem
+from dicomsync.ledger.salvage import Deletion
+from dicomsync.model import Due, InstanceState
 
 DOUBTED = "doubted"
 """The reason of an instance that is asked about because the ledger cannot know what became of it."""
@@ -53,6 +59,30 @@ class CareVerbs(DeletionVerbs):
         row = self._db.execute("SELECT value FROM facts WHERE name = 'doubt'").fetchone()
         self.doubt = None if row is None else Doubt(**json.loads(row[0]))
 
+    def take_deletions(self, found: Iterable[Deletion], wall: float) -> None:
+        """Take over what a person had deleted, so that its files do not bring it back."""
+        for whole, sha256 in found:
+            row = self.add_instance(whole, InstanceState.DELETED, BY_PERSON, wall, wall, sha256)
+            self.remember("instance", row, "deleted", "known from the ledger before", wall)
+
+    def sample(self, most: int, luck: random.Random) -> list[Due]:
+        """Give some instances that are stored: a quarter of them the latest, the others from anywhere."""
+        ids = {
+            row[0]
+            for row in self._db.execute(
+                "SELECT id FROM instances WHERE state = 'stored' ORDER BY id DESC LIMIT ?", (most // 4 + 1,)
+            )
+        }
+        first, last = self._db.execute("SELECT min(id), max(id) FROM instances").fetchone()
+        for _ in range(most - len(ids) if ids else 0):
+            row = self._db.execute(
+                "SELECT id FROM instances WHERE id >= ? AND state = 'stored' ORDER BY id LIMIT 1",
+                (luck.randint(first, last),),
+            ).fetchone()
+            ids.add(row[0] if row else max(ids))
+        marks = ", ".join("?" * len(ids))
+        return self._due(f"i.id IN ({marks})", (*ids, most))
+
     def prune(self, before: float) -> Prunable:
         """Forget what was settled before that moment (wall seconds) and decides nothing any more.
 
@@ -64,6 +94,22 @@ class CareVerbs(DeletionVerbs):
             for table, condition in PRUNABLE.items()
         ]
         return Prunable(*counts)
+
+    def vacuum(self) -> None:
+        """Give the room of what was forgotten back to the disk; outside any transaction."""
+        try:
+            self._db.execute("VACUUM")
+        except sqlite3.Error as error:
+            raise problem(error, "the room was not given back; all else is done") from None
+
+
+def prunable(db: sqlite3.Connection, before: float) -> Prunable:
+    """Say how much `prune` would forget; read-only."""
+    counts = [
+        db.execute(f"SELECT count(*) FROM {table} WHERE {condition}", {"before": before}).fetchone()[0]
+        for table, condition in PRUNABLE.items()
+    ]
+    return Prunable(*counts)
 
 
 _TROUBLED_INSTANCE = "SELECT id FROM instances WHERE state IN ('conflict', 'rejected', 'missed')"

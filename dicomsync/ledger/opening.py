@@ -91,7 +91,7 @@ def connect(path: Path, seal: Seal | None = None, *, thorough: bool = False) -> 
     """
     ours = seal is not None or _ours(path)
     if seal is not None:
-        _expect(path)
+        expect(path)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _belong(descriptor, path.parent)
@@ -131,7 +131,7 @@ def _ours(path: Path) -> bool:
         return False
 
 
-def _expect(path: Path) -> None:
+def expect(path: Path) -> None:
     """Fail where a ledger must be, as its lock file says, and there is nothing."""
     try:
         size_bytes = os.stat(path).st_size

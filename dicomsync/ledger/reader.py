@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomsync.ledger import opening
+from dicomsync.ledger.care import Prunable, prunable
 from dicomsync.ledger.guard import Doubt
 from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, Counts
 from dicomsync.ledger.writer import Ledger
@@ -104,6 +105,10 @@ class Reader:
             "SELECT count(*) FROM instances WHERE state = 'unconfirmed' AND reason = 'doubted'"
         ).fetchone()
         return Doubt(**json.loads(doubt)), row[0]
+
+    def prunable(self, before: float) -> Prunable:
+        """Say how much that was settled before that moment (wall seconds) need not be remembered."""
+        return prunable(self._connection, before)
 
     def oldest_due(self) -> float | None:
         """Say when the instance that is due the longest was first seen (wall seconds)."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from dicomsync.errors import LedgerDamaged, UsageProblem
-from dicomsync.ledger import opening
+from dicomsync.ledger import opening, salvage
 from dicomsync.ledger.care import CareVerbs
-from dicomsync.ledger.guard import UNSEALED, Doubt, Guard, Seal, set_aside
+from dicomsync.ledger.guard import REBUILT, UNSEALED, Doubt, Guard, Seal, set_aside
 
 
 class Ledger(CareVerbs):
@@ -36,26 +36,43 @@ class Ledger(CareVerbs):
         move aside, LedgerProblem where it cannot be used.
         """
         path = Path(os.path.realpath(path))  # by whatever link: one ledger, one lock, one disk
-        lock = opening.take_lock(path)
-        try:
+        with _locked(path) as lock:
             seal = Seal.read(lock)
-            lost: Doubt | None = None
             try:
-                connection = opening.connect(path, seal, thorough=mends)
+                return cls._begin(path, lock, seal, None, opening.connect(path, seal, thorough=mends))
             except LedgerDamaged as problem:
                 if not mends:
                     raise
-                wall = time.time()
-                lost = Doubt(problem.why, wall, set_aside(path, problem.why, wall))
-                connection = opening.connect(path)
-            ledger = cls._ready(connection)
-            try:
-                ledger._take_over(path, lock, seal, lost)
-            except BaseException:
-                connection.close()
-                raise
+                return cls._anew(path, lock, seal, problem.why)
+
+    @classmethod
+    def rebuilt(cls, path: Path) -> Ledger:
+        """Make a new ledger at `path` as a person wishes; the one there, if any, is moved aside, whole.
+
+        Raises LedgerInUse where another process has it, LedgerProblem where what is there is none.
+        """
+        path = Path(os.path.realpath(path))
+        with _locked(path) as lock:
+            with contextlib.suppress(LedgerDamaged):
+                opening.connect(path).close()  # somebody else's file is refused, and left where it is
+            return cls._anew(path, lock, Seal.read(lock), REBUILT)
+
+    @classmethod
+    def _anew(cls, path: Path, lock: int, seal: Seal | None, why: str) -> Ledger:
+        """Move what is at `path` aside and begin a ledger that asks about everything first."""
+        wall = time.time()
+        lost = Doubt(why, wall, set_aside(path, why, wall))
+        return cls._begin(path, lock, seal, lost, opening.connect(path))
+
+    @classmethod
+    def _begin(
+        cls, path: Path, lock: int, seal: Seal | None, lost: Doubt | None, connection: sqlite3.Connection
+    ) -> Ledger:
+        ledger = cls._ready(connection)
+        try:
+            ledger._take_over(path, lock, seal, lost)
         except BaseException:
-            os.close(lock)
+            connection.close()
             raise
         return ledger
 
@@ -103,6 +120,8 @@ class Ledger(CareVerbs):
                 self.set_fact("ledger", name)
             if lost or why:
                 self.begin_doubt(lost or Doubt(why, time.time()))
+            if lost and lost.aside:
+                self.take_deletions(salvage.deletions(Path(lost.aside)), lost.at)
             sequence = max(sequence, seal.sequence if seal else 0) + 1
             self.set_fact("sequence", str(sequence))
         self._guard = Guard(path, lock, Seal(name, sequence))
@@ -119,7 +138,7 @@ class Ledger(CareVerbs):
             self._guard.close()
             self._guard = None
 
-    @contextmanager
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Do all or nothing; LedgerProblem means nothing, and then nothing may go on the wire.
 
@@ -170,3 +189,14 @@ class Ledger(CareVerbs):
                 f"This ledger speaks of the archive {bound}, not of {archive_url}; nothing was sent.",
                 hint="Use one ledger for each archive.",
             )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Hold the ledger's lock; it is given up again only if the block fails."""
+    lock = opening.take_lock(path)
+    try:
+        yield lock
+    except BaseException:
+        os.close(lock)
+        raise
