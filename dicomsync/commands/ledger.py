@@ -70,8 +70,9 @@ def _told(found: Overview) -> list[str]:
         f"Schema     {found.schema}",
         f"Name       {found.name or '-'}",
         f"Archive    {found.archive or 'none yet'}" + (f" ({found.kind})" if found.kind else ""),
-        f"Knows      {words.count(instances, 'instance')} in {words.count(rows['studies'], 'study', 'studies')},"
-        f" {words.count(files, 'file')}, {words.count(rows['batches'], 'request')},"
+        f"Knows      {words.count(instances, 'instance')} of"
+        f" {words.count(rows['studies'], 'study', 'studies')}, {words.count(files, 'file')},"
+        f" {words.count(rows['batches'], 'request')},"
         f" {words.count(rows['history'], 'line')} of history",
         f"First file {words.moment(found.first_at)}",
         f"Last file  {words.moment(found.last_at)}",
@@ -176,7 +177,7 @@ def rebuild(
     elif not quiet:
         click.echo(summary.text(report))
         click.echo(f"The ledger before is {aside}" if aside else "There was no ledger before.")
-    return report.exit_code
+    return 5 if report.due else report.exit_code
 
 
 @ledger.command(short_help="Let it speak of another URL of the same archive.")
