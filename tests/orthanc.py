@@ -57,10 +57,11 @@ def free_port() -> int:
 class Orthanc:
     """One Orthanc: it keeps its port and what it stores when it is stopped and started again."""
 
-    def __init__(self, directory: Path, *, dicom: bool = False) -> None:
+    def __init__(self, directory: Path, *, dicom: bool = False, overwrites: bool = False) -> None:
         self.port = free_port()
         self.dicom_port = free_port() if dicom else None
         self.directory = directory
+        self.overwrites = overwrites
         self._name = f"tests-{uuid.uuid4().hex}"  # so that no other server on the port passes for it
         self._process: subprocess.Popen[bytes] | None = None
         # Plain HTTP: loading certificates would take longer than the requests.
@@ -85,6 +86,7 @@ class Orthanc:
             "DicomServerEnabled": self.dicom_port is not None,
             "DicomPort": self.dicom_port or 4242,
             "DicomAlwaysAllowStore": True,
+            "OverwriteInstances": self.overwrites,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "Plugins": [str(plugin)],
@@ -148,6 +150,10 @@ class Orthanc:
         (identifier,) = (one["ID"] for one in answer.json() if one["Type"] == "Instance")
         return self._file(identifier)
 
+    def put(self, content: bytes) -> None:
+        """Give it an instance past its DICOMweb."""
+        self._http.post("/instances", content=content).raise_for_status()
+
     def wipe(self) -> None:
         """Remove all it holds."""
         patients = self._get("/patients")
@@ -168,9 +174,13 @@ class Orthanc:
 
 
 @contextmanager
-def running(directory: Path, *, dicom: bool = False) -> Iterator[Orthanc]:
-    """Run one for as long as the block lasts; `dicom`: it takes DIMSE C-STORE too."""
-    server = Orthanc(directory, dicom=dicom)
+def running(directory: Path, *, dicom: bool = False, overwrites: bool = False) -> Iterator[Orthanc]:
+    """Run one for as long as the block lasts; `dicom`: it takes DIMSE C-STORE too.
+
+    `overwrites`: what comes with the UIDs of what it has replaces that, and is otherwise dropped; it
+    answers both as stored.
+    """
+    server = Orthanc(directory, dicom=dicom, overwrites=overwrites)
     try:
         server.start()
         yield server

@@ -66,15 +66,13 @@ class CareVerbs(DeletionVerbs):
             self.remember("instance", row, "deleted", "known from the ledger before", wall)
 
     def sample(self, most: int, luck: random.Random) -> list[Due]:
-        """Give some instances that are stored: a quarter of them the latest, the others from anywhere."""
-        ids = {
-            row[0]
-            for row in self._db.execute(
-                "SELECT id FROM instances WHERE state = 'stored' ORDER BY id DESC LIMIT ?", (most // 4 + 1,)
-            )
-        }
+        """Give some instances that are stored: the latest, and as many again three times from anywhere."""
+        latest = self._db.execute(
+            "SELECT id FROM instances WHERE state = 'stored' ORDER BY id DESC LIMIT ?", (most,)
+        ).fetchall()
+        ids = {row[0] for row in latest[: most if len(latest) < most else most // 4]}
         first, last = self._db.execute("SELECT min(id), max(id) FROM instances").fetchone()
-        for _ in range(most - len(ids) if ids else 0):
+        for _ in range(most - len(ids) if len(latest) == most else 0):
             row = self._db.execute(
                 "SELECT id FROM instances WHERE id >= ? AND state = 'stored' ORDER BY id LIMIT 1",
                 (luck.randint(first, last),),
