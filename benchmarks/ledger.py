@@ -101,7 +101,15 @@ def questions(
                 ledger.schedule(touched.study_id, touched.first_at, touched.first_at)
         return None
 
+    def header_job() -> object:
+        """Record that 64 headers are about to be read, and that they were."""
+        with ledger.transaction():
+            files = [(_path(any_instance()), StatKey(1, 2, 3, 4)) for _ in range(64)]
+            ledger.close_reading(ledger.open_reading(files))
+        return None
+
     return {
+        "a header job of 64 files: intent and outcome": header_job,
         "batcher: due studies and one batch": batcher,
         "a whole batch: intent and outcome, committed": one_turn,
         "counts": reader.counts,

@@ -230,6 +230,7 @@ class Daemon:
                 trouble = problem
             engine.wait(moment())
             self._notify.watchdog()
+        engine.part()
         if engine.delivery.sending and not ending:
             why = "the ledger cannot record them" if trouble else "the archive or a folder does not answer"
             todo = f"{trouble.hint} " if trouble else ""

@@ -253,14 +253,14 @@ class Delivery:
         judged = verdict(sent, came, wait)
         digests = dict(came.digests)
         changes = [replace(one, sha256=digests.get(one.instance_id)) for one in judged.transitions]
+        left = {lost.instance_id for lost in came.lost if lost.now is None}
         for due in batch:
             if due.instance_id in came.there:
                 changes.append(rules.unconfirmed(due, "already-there", wait))
             elif due.instance_id not in came.sent:
-                reason = "changed" if came.signal is None else _held_back(came.signal)
-                changes.append(
-                    Transition(due.instance_id, InstanceState.PENDING, reason, together=due.together)
-                )
+                why = "changed" if came.signal is None else _held_back(came.signal)
+                why = due.reason if due.instance_id in left else why  # what it had waited for till then
+                changes.append(Transition(due.instance_id, InstanceState.PENDING, why, together=due.together))
         self._become(batch, changes, now)
         for lost in came.lost:
             self._lost(lost.file_id, lost.now, now)

@@ -11,6 +11,7 @@ import queue
 import random
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from dicomsync.ledger import Ledger
 from dicomsync.model import DUE, Folder, InstanceState, Moment
 from dicomsync.passes import Pass
 from dicomsync.scan import Passed, Sight
+from dicomsync.suspects import Suspects
 from dicomsync.visits import Standing, Visit
 from dicomsync.work import Pace, Work
 
@@ -75,7 +77,8 @@ class Engine:
         self._ordered: list[_Order] = []
         self._visits: list[Visit] = []
         self._luck = luck or random.Random()  # noqa: S311 - jitter, not a secret
-        self.intakes = [Intake(ledger, folder, pace, self._luck) for folder in folders]
+        self._suspects = Suspects(ledger)
+        self.intakes = [Intake(ledger, folder, pace, self._luck, self._suspects) for folder in folders]
         self._watching = tuple(self.intakes)
         self.delivery = Delivery(
             ledger,
@@ -101,6 +104,7 @@ class Engine:
         """Take over what an earlier process left, and begin a pass over every folder."""
         with self._ledger.transaction():
             self.delivery.begin(now)
+            self._suspects.begin()
             self._reschedule()
             self._studies_before = self._ledger.studies()
             self._due_before = self._ledger.waiting()
@@ -160,7 +164,7 @@ class Engine:
         pace = replace(self._pace, once=True)
 
         def make(folder: Folder) -> Intake:
-            intake = Intake(self._ledger, folder, pace, self._luck)
+            intake = Intake(self._ledger, folder, pace, self._luck, self._suspects)
             self.intakes.append(intake)
             return intake
 
@@ -208,6 +212,11 @@ class Engine:
     def stop(self) -> None:
         """Start nothing more; what is on its way is still recorded by further turns."""
         self._stopping = True
+
+    def part(self) -> None:
+        """Take leave in good order: nothing that is being read now is to be suspected of anything."""
+        with suppress(LedgerProblem), self._ledger.transaction():
+            self._ledger.forget_readings()
 
     def hint(self, directories: Iterable[bytes], *, everywhere: bool = False) -> None:
         """Take directories that a watcher found worth a look; `everywhere` asks for full passes."""

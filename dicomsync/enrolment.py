@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dicomsync import claims
+from dicomsync import claims, failures
 from dicomsync.claims import Claim, Decision
 from dicomsync.handles import handle
 from dicomsync.jobs import Digest
@@ -99,12 +99,18 @@ class Enrolment:
         if found is None:
             return
         directory_id, _, row = found
+        if row.state in (FileState.GONE, FileState.MISSED):
+            return  # a pass and a batch may both have found it gone
         unknown = row.state in (FileState.SETTLING, FileState.HELD) and row.instance_id is None
         if unknown and not self._ledger.renamed_within(directory_id, row.key, file_id):
-            self._ledger.move_file(file_id, FileState.MISSED, "left-early")
+            why = failures.in_words(row.reason)
+            self._ledger.move_file(file_id, FileState.MISSED, "left-early", f"until then {row.state}: {why}")
             self._ledger.remember("file", file_id, "missed", row.reason, now.wall)
             log.warning(
-                "%s left its folder before it could be stored (%s)", handle("file", file_id), row.reason
+                "%s left its folder before it could be stored (until then %s: %s)",
+                handle("file", file_id),
+                row.state,
+                why,
             )
         else:
             self._ledger.move_file(file_id, FileState.GONE, "gone")
@@ -138,13 +144,17 @@ class Enrolment:
             return True
         if state is not InstanceState.PENDING:
             return False
-        self._become(instance_id, InstanceState.MISSED, reason, now)
-        self._ledger.remember("instance", instance_id, "missed", reason, now.wall)
-        log.warning("%s left its folder before it could be stored", handle("instance", instance_id))
+        unsent = self._ledger.reason_of(instance_id) or "waiting"
+        why = failures.in_words(unsent)
+        self._become(instance_id, InstanceState.MISSED, reason, now, f"not stored until then: {why}")
+        self._ledger.remember("instance", instance_id, "missed", unsent, now.wall)
+        log.warning("%s left its folder before it could be stored (%s)", handle("instance", instance_id), why)
         return True
 
-    def _become(self, instance_id: int, state: InstanceState, reason: str, now: Moment) -> None:
-        change = Transition(instance_id, state, reason)
+    def _become(
+        self, instance_id: int, state: InstanceState, reason: str, now: Moment, detail: str = ""
+    ) -> None:
+        change = Transition(instance_id, state, reason, detail)
         self._ledger.move([change], now.wall, [self._pace.at(now)])
 
     # whole files

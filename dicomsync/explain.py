@@ -13,8 +13,9 @@ from typing import Any
 from dicomsync import failures, handles, words
 from dicomsync.handles import handle
 from dicomsync.ledger import Reader
-from dicomsync.model import FileState, InstanceState
-from dicomsync.status import MEANINGS
+from dicomsync.model import FileState, InstanceState, StatKey
+from dicomsync.scan import look
+from dicomsync.status import MEANINGS, by_outcome
 
 _UID = re.compile(r"[0-9.]{3,64}")
 _HANDLE = re.compile(rf"(?:({'|'.join(handles.KINDS)})[ :-]?)?([0-9a-f]{{6,16}})")
@@ -30,8 +31,12 @@ def explain(reader: Reader, subject: str, wall: float) -> list[str] | None:
         lines = _by_uid(reader, subject, wall)
         if lines:
             return lines
-    row = reader.file_at(os.fsencode(os.path.abspath(subject)))
-    return None if row is None else _file(reader, row, wall)
+    path = os.fsencode(os.path.abspath(subject))
+    if row := reader.file_at(path):
+        return [*_file(reader, row, wall), f"  {_on_disk(path, row)}"]
+    if row := reader.directory_at(path):
+        return _directory(reader, row)
+    return None
 
 
 def problems(reader: Reader, most: int = 50) -> list[str]:
@@ -66,8 +71,7 @@ def _by_handle(reader: Reader, kind: str | None, word: str, wall: float) -> list
             case "batch" if row := reader.batch(number):
                 lines += _batch(row)
             case "directory" if row := reader.directory(number):
-                lines += [f"{handle('directory', number)}: {words.visible(row['path'])}"]
-                lines += _history(reader, "directory", number)
+                lines += _directory(reader, row)
             case "folder" if path := reader.folder_path(number):
                 lines += [f"{handle('folder', number)}: {words.visible(path)}"]
                 lines += _history(reader, "folder", number)
@@ -83,6 +87,44 @@ def _by_uid(reader: Reader, uid: str, wall: float) -> list[str]:
     return lines
 
 
+def _directory(reader: Reader, row: dict[str, Any]) -> list[str]:
+    """Say what is known in and below a directory."""
+    lines = [f"{handle('directory', row['id'])}: {words.visible(row['path'])}"]
+    table = words.table(by_outcome(reader.outcomes([bytes(row["path"])])), indent="    ")
+    lines += table.splitlines() or ["  no file of it, or below it, is known"]
+    return lines + _history(reader, "directory", row["id"])
+
+
+def _on_disk(path: bytes, row: dict[str, Any]) -> str:
+    """Say whether a file is still the one that the ledger speaks of."""
+    (now,) = look((path,))
+    if isinstance(now, str):
+        return f"on disk: it cannot be looked at ({now})"
+    if now is None:
+        return "on disk: not there any more"
+    key = StatKey(row["size_bytes"], row["mtime_ns"], row["ctime_ns"], row["inode"])
+    if now != key:
+        return "on disk: changed since, or another file; the next pass looks at it again"
+    return "on disk: unchanged since"
+
+
+_FILE_NEXT = {
+    FileState.SETTLING: "looked at again until it has not changed for a while",
+    FileState.HELD: "looked at again when it changes; `dicomsync retry --held` looks at once",
+    FileState.MISSED: "if it comes back it is taken; otherwise export it again",
+}
+
+
+def _file_next(state: FileState, reason: str) -> str:
+    if reason == "unreadable":
+        return "tried again with every pass"
+    if reason == "earlier":
+        return "nothing, until it changes; `dicomsync backfill` takes it"
+    if reason == "comparing":
+        return "read whole, and compared with the other content under its UID"
+    return _FILE_NEXT.get(state, "")
+
+
 def _file(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
     state = FileState(row["state"])
     lines = [
@@ -93,8 +135,8 @@ def _file(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
     if row["reason"]:
         lines.append(f"  why: {_why(row['reason'], row['detail'])}")
     lines += _history(reader, "file", row["id"])
-    if state is FileState.HELD:
-        lines.append("  next: looked at again when it changes")
+    if ahead := _file_next(state, row["reason"]):
+        lines.append(f"  next: {ahead}")
     if row["instance_id"] is not None:
         instance = reader.instance(row["instance_id"])
         if instance is not None:
@@ -110,7 +152,8 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
         f"  Study    {row['study_instance_uid']}",
         f"  Series   {row['series_instance_uid']}",
         f"  Instance {row['sop_instance_uid']}",
-        f"  {words.size(row['size_bytes'])}, first seen {words.moment(row['seen_at'])}",
+        f"  {words.size(row['size_bytes'])}, first seen {words.moment(row['seen_at'])}, "
+        + ("as it came" if row["live"] else "as its folder was read the first time, or on request"),
     ]
     if row["sha256"]:
         lines.append(f"  SHA-256  {row['sha256'].hex()}")
@@ -126,15 +169,20 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
         lines.append(f"  stored {words.moment(row['stored_at'])} ({proof})")
     lines += [f"  file {words.visible(one['path'])} ({one['state']})" for one in reader.files_of(row["id"])]
     lines += _history(reader, "instance", row["id"])
-    lines.append(f"  next: {_next(state, row, wall)}")
+    lines.append(f"  next: {_next(state, row, reader.study(row['study_id']) or {}, wall)}")
     return lines
 
 
-def _next(state: InstanceState, row: dict[str, Any], wall: float) -> str:
+def _next(state: InstanceState, row: dict[str, Any], study: dict[str, Any], wall: float) -> str:
     when = "now" if row["due_at"] <= wall else f"in {words.span(row['due_at'] - wall)}"
     match state:
         case InstanceState.PENDING:
-            return f"sent {when}" + (f", after {row['attempts']} attempts" if row["attempts"] else "")
+            tries = f", after {words.count(row['attempts'], 'attempt')}" if row["attempts"] else ""
+            study_at = study.get("due_at") or 0.0
+            if study_at > max(wall, row["due_at"]):
+                return f"sent in {words.span(study_at - wall)}, when its study has been quiet{tries}"
+            free = ", as soon as a transfer is free and the archive answers" if when == "now" else ""
+            return f"sent {when}{tries}{free}"
         case InstanceState.SENDING:
             return "the answer is waited for; after a restart the archive is asked"
         case InstanceState.UNCONFIRMED:
@@ -170,6 +218,8 @@ def _study(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
 
 def _batch(row: dict[str, Any]) -> list[str]:
     status = f"status {row['status']}" if row["status"] is not None else "no answer"
+    if row["status"] is None and "already-there" in row["outcome"]:
+        status = "found there, and nothing sent of that"
     took = f" after {words.span(row['answered_at'] - row['sent_at'])}" if row["answered_at"] else ""
     head = f"{handle('batch', row['id'])} of {handle('study', row['study_id'])}"
     return [

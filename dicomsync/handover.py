@@ -47,6 +47,9 @@ def withdrawn(config: Config, withdraw: orders.Withdraw) -> Iterator[tuple[int, 
     def settled(deleted: bool) -> orders.Settle:
         return orders.Settle(withdraw.study, withdraw.series, withdraw.sop, deleted)
 
+    if not Path(config.ledger.path).exists():  # nothing was ever recorded: no reason to make one
+        yield 0, _ignore
+        return
     try:
         ledger = Ledger.open(Path(config.ledger.path))
     except LedgerInUse:

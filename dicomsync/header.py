@@ -111,6 +111,10 @@ def read(path: bytes, key: StatKey | None = None) -> Header:
         return header if now == seen else Changed(now)
     except OSError as problem:
         return _unreadable(seen, problem)
+    except (MemoryError, RecursionError):
+        return Unfit(seen, FileState.HELD, "resource")
+    except Exception as bug:  # one file that the walk stumbles over must stop no other
+        return Unfit(seen, FileState.HELD, "poison", type(bug).__name__)
     finally:
         os.close(fd)
 

@@ -20,6 +20,7 @@ from dicomsync.ledger import FileRow, Ledger, NewFile
 from dicomsync.model import Changed, FileState, Folder, Header, Moment, StatKey, Unfit, Whole
 from dicomsync.passes import Passes
 from dicomsync.pulse import Pulse
+from dicomsync.suspects import POISON_TIMES, Suspects
 from dicomsync.work import Pace, Work
 
 QUEUED_FILES = 4_000  # no further step of a scan while more than this wait for their header
@@ -41,8 +42,11 @@ class Intake:
     Each folder has its own, so that one that hangs stops nothing but itself.
     """
 
-    def __init__(self, ledger: Ledger, folder: Folder, pace: Pace, luck: random.Random) -> None:
+    def __init__(
+        self, ledger: Ledger, folder: Folder, pace: Pace, luck: random.Random, suspects: Suspects
+    ) -> None:
         self._ledger = ledger
+        self._suspects = suspects
         self.folder = folder
         self._pace = pace
         self.passes = Passes(ledger, folder, pace, merge=self._merge, gone=self._gone, luck=luck)
@@ -56,6 +60,7 @@ class Intake:
         self._closed: set[int] = set()  # directories whose files have all been handed on
         self._out = 0  # jobs handed out and not back, those of the passes apart
         self._headers_out = 0
+        self._alone = False  # one file is read alone, as a process ended while it was being read
         self._comparing = False
 
     # what the engine asks
@@ -237,7 +242,7 @@ class Intake:
         directory_id, path, row = found
         settle_seconds = self.folder.settle_seconds
         candidate = Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id)
-        if row.state is FileState.READY:  # until it is read again it supplies nothing
+        if row.state is FileState.READY and sight is not None:  # until it is read again it supplies nothing
             self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=row.instance_id)
         self.sighted(candidate, sight, now)
 
@@ -245,28 +250,57 @@ class Intake:
 
     def _plan_headers(self, now: Moment) -> list[Work]:
         works: list[Work] = []
-        while self._queue and self._headers_out < HEADER_JOBS:
-            files: list[Candidate] = []
-            read: list[int] = []
-            while self._queue and len(files) < HEADERS_A_JOB:
-                item = self._queue.popleft()
-                if isinstance(item, _DirectoryRead):
-                    read.append(item.directory_id)
-                else:
-                    files.append(item)
+        while self._queue and self._headers_out < HEADER_JOBS and not self._alone:
+            files, read = self._next_files(now)
             if not files:
                 self._quieten(read, now)
+                if not read:
+                    break
                 continue
             self._headers_out += 1
             wanted = tuple((one.path, one.key) for one in files)
-            works.append(Work(jobs.read_headers, (wanted,), partial(self._read, files, read)))
+            reading = self._suspects.out(wanted)
+            works.append(Work(jobs.read_headers, (wanted,), partial(self._read, reading, files, read)))
         return works
 
+    def _next_files(self, now: Moment) -> tuple[list[Candidate], list[int]]:
+        """Take from the queue what one job reads, and the directories that end with it.
+
+        A file that was being read as a process ended is read alone; one that ended another is held.
+        """
+        files: list[Candidate] = []
+        read: list[int] = []
+        while self._queue and len(files) < HEADERS_A_JOB:
+            item = self._queue[0]
+            if isinstance(item, _DirectoryRead):
+                read.append(item.directory_id)
+            elif not (times := self._suspects.times(item.path, item.key)):
+                files.append(item)
+            elif times >= POISON_TIMES:
+                self._under_way.discard(item.path)
+                self._suspects.clear(item.path)
+                self.enrolment.unfit(item, Unfit(item.key, FileState.HELD, "poison"), now)
+            elif files or self._headers_out or not self._suspects.take(self.pulse):
+                break
+            else:
+                self._queue.popleft()
+                self._alone = True
+                return [item], read
+            self._queue.popleft()
+        return files, read
+
     def _read(
-        self, files: Sequence[Candidate], read: Sequence[int], headers: Sequence[Header], now: Moment
+        self,
+        reading: int,
+        files: Sequence[Candidate],
+        read: Sequence[int],
+        headers: Sequence[Header],
+        now: Moment,
     ) -> None:
         self._out -= 1
         self._headers_out -= 1
+        self._alone = False
+        self._suspects.back(reading, self.pulse, [(one.path, one.key) for one in files])
         for candidate, found in zip(files, headers, strict=True):
             self._under_way.discard(candidate.path)
             match found:

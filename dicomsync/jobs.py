@@ -172,9 +172,12 @@ class Way(StrEnum):
     REPLACE = "replace"  # over what is there: only ever because a person says so
 
 
-def store(archive: dicomweb.Archive, batch: tuple[Due, ...], way: Way = Way.MULTIPART) -> Stored:
+def store(
+    archive: dicomweb.Archive, batch: tuple[Due, ...], way: Way = Way.MULTIPART, *, by_study: bool = False
+) -> Stored:
     """Store one study's batch in one request; where the archive hides duplicates, search first.
 
+    The study is put into the URL where the kind makes that a sound guard, or if `by_study` asks for it.
     Only files that are still the ones proved whole are sent. Searching first costs one request and
     keeps an archive that says "stored" while it keeps other content from being believed.
     """
@@ -191,7 +194,7 @@ def store(archive: dicomweb.Archive, batch: tuple[Due, ...], way: Way = Way.MULT
     parts = [FilePart(due, due.source) for due in ready if due.instance_id not in there and due.source]
     if not parts:
         return Stored(there=there, lost=lost)
-    study = parts[0].due.study_instance_uid if kind.store_by_study_url else None
+    study = parts[0].due.study_instance_uid if by_study or kind.store_by_study_url else None
     answer: Answer | None = None
     silence: Silence | None = None
     try:

@@ -22,6 +22,7 @@ FILE_REASONS: dict[str, str] = {
     "syntax-missing": "the file meta information does not name a transfer syntax (PS3.10 7.1)",
     "unreadable": "the operating system did not let it be read",
     "resource": "reading its header would take more memory or time than a sane file needs",
+    "poison": "reading its header makes dicomsync fail: it is not read again by itself (please report it)",
     # ignored: on purpose
     "not-dicom": "not a DICOM file",
     "dicomdir": "a DICOMDIR: an index of other files, not an instance",
@@ -38,6 +39,7 @@ FILE_REASONS: dict[str, str] = {
 INSTANCE_REASONS: dict[str, str] = {
     "": "",
     # pending
+    "waiting": "it waited for more of its study, or for a free transfer",
     "no-answer": "the archive gave no answer, and nothing of it had been sent",
     "no-access": "the archive does not accept the credential, or the account may not store",
     "setup": "the archive's address or its settings are wrong: a person must mend them",

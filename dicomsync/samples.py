@@ -1,4 +1,4 @@
-"""Small made-up studies, written on the spot: for `demo`, for rehearsals and for the tests.
+"""Small made-up studies, written on the spot: for `demo`, for rehearsals, the write test and the tests.
 
 Nobody in them exists. The same seed gives the same UIDs and, with the same pydicom, the same bytes.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 EXPLICIT = "1.2.840.10008.1.2.1"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _NATIVE = frozenset({"1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.1.99", _BIG_ENDIAN})
@@ -127,15 +129,7 @@ def instance(
     `pixels` default to a drawn circle; in a compressed syntax they are one fragment, given as they are
     (nothing here compresses). `extra` sets attributes by keyword; None there leaves the attribute out.
     """
-    from pydicom.dataset import Dataset, FileMetaDataset  # slow to import, and not needed by the daemon
-    from pydicom.encaps import encapsulate
-    from pydicom.uid import UID
-
     data = draw("circle", rows, columns) if pixels is None else pixels
-    if transfer_syntax == _BIG_ENDIAN:
-        data = struct.pack(f">{len(data) // 2}H", *struct.unpack(f"<{len(data) // 2}H", data))
-    elif transfer_syntax not in _NATIVE:
-        data = encapsulate([data])
     attributes = _CT_ATTRIBUTES | {
         "SOPClassUID": sop_class,
         "SOPInstanceUID": sop_uid,
@@ -146,11 +140,62 @@ def instance(
         "Columns": columns,
         "PixelData": data,
     }
+    return _file(attributes | dict(extra or {}), transfer_syntax)
+
+
+def harmless(study_uid: str, series_uid: str, sop_uid: str, patient_id: str) -> bytes:
+    """Build the one file of `doctor --write-test`: a grey square of nobody's, which says what it is."""
+    now = time.localtime()
+    attributes = {
+        "SOPClassUID": SECONDARY_CAPTURE,
+        "SOPInstanceUID": sop_uid,
+        "StudyDate": time.strftime("%Y%m%d", now),
+        "StudyTime": time.strftime("%H%M%S", now),
+        "AccessionNumber": "",
+        "Modality": "OT",
+        "ConversionType": "SYN",
+        "ReferringPhysicianName": "",
+        "StudyDescription": "dicomsync write test: may be deleted",
+        "PatientName": "DICOMSYNC^WRITE TEST",
+        "PatientID": patient_id,
+        "PatientBirthDate": "",
+        "PatientSex": "",
+        "StudyInstanceUID": study_uid,
+        "SeriesInstanceUID": series_uid,
+        "StudyID": "",
+        "SeriesNumber": 1,
+        "InstanceNumber": 1,
+        "PatientOrientation": "",
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "Rows": 16,
+        "Columns": 16,
+        "BitsAllocated": 16,
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PixelRepresentation": 0,
+        "PixelData": draw("square", 16, 16),
+    }
+    return _file(attributes, EXPLICIT)
+
+
+def _file(attributes: Mapping[str, object], transfer_syntax: str) -> bytes:
+    """Write attributes as a file; its native pixels are given in little endian."""
+    from pydicom.dataset import Dataset, FileMetaDataset  # slow to import, and not needed by the daemon
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
+
     dataset = Dataset()
-    for keyword, value in (attributes | dict(extra or {})).items():
+    for keyword, value in attributes.items():
         if value is not None:
             setattr(dataset, keyword, value)
     if "PixelData" in dataset:
+        data = dataset.PixelData
+        if transfer_syntax == _BIG_ENDIAN:
+            data = struct.pack(f">{len(data) // 2}H", *struct.unpack(f"<{len(data) // 2}H", data))
+        elif transfer_syntax not in _NATIVE:
+            data = encapsulate([data])
+        dataset.PixelData = data
         dataset["PixelData"].VR = "OW" if transfer_syntax in _NATIVE else "OB"
         dataset["PixelData"].is_undefined_length = transfer_syntax not in _NATIVE
     dataset.file_meta = FileMetaDataset()

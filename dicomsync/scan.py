@@ -287,6 +287,37 @@ def _is_dicom(name: str, descriptor: int) -> bool:
         os.close(file)
 
 
+def lies_in(path: bytes, folder: Folder) -> bool:
+    """Say whether a path is that of a folder, or below it."""
+    return path == folder.path or path.startswith(folder.path.rstrip(b"/") + b"/")
+
+
+def obstacle(path: bytes, folder: Folder) -> str:
+    """Say in words why a scan of `folder` does not come by `path`, which lies in it; "" if it does."""
+    below = path[len(folder.path) :].strip(b"/")
+    if not below:
+        return ""
+    at = folder.path
+    *parents, name = below.split(b"/")
+    for parent in parents:
+        at = os.path.join(at, parent)
+        if os.path.islink(at):
+            return "not looked at: it lies below a symbolic link, and those are not followed"
+        if pattern := _matching(parent, folder.exclude):
+            return f"not looked at: a directory above it is excluded by '{pattern}'"
+    if pattern := _matching(name, folder.exclude):
+        return f"left out: its name is excluded by '{pattern}'"
+    if not os.path.isdir(path) and not _matching(name, folder.include):
+        return f"left out: its name is none of those included ({', '.join(folder.include)})"
+    return ""
+
+
+def _matching(name: bytes, patterns: tuple[str, ...]) -> str:
+    """Give the first pattern that matches a name, "" if none does."""
+    text = os.fsdecode(name).lower()
+    return next((one for one in patterns if _patterns((one,)).match(text)), "")
+
+
 @lru_cache(maxsize=64)
 def _patterns(patterns: tuple[str, ...]) -> re.Pattern[str]:
     """Make one expression of name patterns, in small letters; of none, one that matches nothing."""

@@ -171,6 +171,7 @@ def _run_once(
         if end is not End.FINISHED:
             engine.stop()
             _drain(engine)
+            engine.part()
         watch(engine.progress())
     hands.shutdown()
     delivery = engine.delivery

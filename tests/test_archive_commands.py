@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dicomsync import cli, samples, sandbox
-from tests.conftest import AnyArchive, Done, Site, by_uid, same_from_128, small
+from tests.conftest import AnyArchive, Done, SandboxArchive, Site, by_uid, same_from_128, small
 
 STUDY, SERIES = samples.uid("s"), samples.uid("s", "1")
 
@@ -103,6 +103,10 @@ def test_what_is_no_whole_file_is_not_sent_and_told_why(archive: AnyArchive, han
 def test_only_files_of_the_study_named_are_stored(archive: AnyArchive, hand: Hand, files: list[Path]) -> None:
     told = hand("store", "--archive", archive.url, "--study", STUDY, *files, code=20).out
     assert "other.dcm: not sent, it is of another study" in told
+    if isinstance(archive, SandboxArchive):
+        assert [one.path for one in archive.inner.requests if one.method == "POST"] == [
+            f"/v2/studies/{STUDY}"
+        ]
     assert same_from_128(archive.stored(), by_uid(files[:4]))
 
 
@@ -366,6 +370,15 @@ def test_what_a_person_deleted_no_backfill_brings_back(
     assert kept_account.run_backfill().code == 0
     assert set(sandboxed.stored()) == {samples.uid("t", "1", "x")}
     assert kept_account.instances() == {"stored": 1, "deleted": 4}
+
+
+def test_where_there_is_no_ledger_none_is_made(
+    site: Site, sandboxed: sandbox.Archive, hand: Hand, files: list[Path]
+) -> None:
+    hand("store", "--archive", sandboxed.url, *files)
+    site.configure(sandboxed.url)
+    assert "knows nothing of it" in hand("delete", "-c", site.config_file, STUDY, "--yes").out
+    assert not site.ledger.exists()
 
 
 def test_a_corrected_file_is_another_content_and_is_stored(

@@ -108,10 +108,11 @@ def test_a_store_is_what_every_archive_takes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["orthanc", "generic", "auto"])
-def test_the_study_is_in_the_url_only_where_that_is_a_sound_guard(kind: str) -> None:
+def test_the_study_is_in_the_url_where_it_is_named(kind: str) -> None:
     with ScriptedServer(answering(module)) as server:
         client(server, kind=kind).store([BytesPart(b"x")], STUDY)
-    assert server.seen[0].target == "/v2/studies"
+        client(server, kind=kind).store([BytesPart(b"x")])
+    assert [request.target for request in server.seen] == [f"/v2/studies/{STUDY}", "/v2/studies"]
 
 
 def test_nothing_is_sent_for_an_empty_batch_or_a_malformed_uid() -> None:

@@ -1,10 +1,11 @@
-"""A client that others wrote stores in the sandbox, searches, retrieves and deletes."""
+"""A client that others wrote stores, finds, retrieves and deletes in the sandbox; ours gets what it gets."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -14,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
-from dicomsync import sandbox
+from dicomsync import dicomweb, sandbox
 from tests.test_sandbox_support import dicom
 
 AS_STORED = (("application/dicom", "*"),)
@@ -42,6 +43,17 @@ def client(tmp_path: Path) -> Iterator[DICOMwebClient]:
 def filled(client: DICOMwebClient) -> DICOMwebClient:
     client.store_instances([parsed(sent) for sent in SENT.values()])
     return client
+
+
+@pytest.fixture
+def ours(filled: DICOMwebClient) -> dicomweb.Client:
+    """Our client of the same archive."""
+    return dicomweb.client_for(dicomweb.Archive(filled.base_url, kind="dicom-server"))
+
+
+def without_retrieve_url(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """It repeats the Host of the request, where this other client leaves out the port."""
+    return [{tag: attribute for tag, attribute in row.items() if tag != "00081190"} for row in rows]
 
 
 def uids(found: list[dict[str, dict[str, list[str]]]], tag: str) -> set[str]:
@@ -86,7 +98,6 @@ def test_what_it_retrieves_is_what_it_stored(filled: DICOMwebClient, stream: boo
     assert one == parsed(SENT["1.2.3.6"])
     assert one.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2"
     assert filled.retrieve_instance(STUDY, SERIES, "1.2.3.4") == parsed(SENT["1.2.3.4"])
-    # What dicomsync.dicomweb retrieves is compared with this here, as soon as it retrieves as much.
 
 
 def test_without_a_transfer_syntax_it_gets_explicit_vr_or_nothing(filled: DICOMwebClient) -> None:
@@ -139,3 +150,68 @@ def test_it_deletes_an_instance_a_series_and_a_study(filled: DICOMwebClient) -> 
     assert filled.search_for_studies() == []
     with pytest.raises(requests.HTTPError, match="404"):
         filled.delete_study(STUDY)
+
+
+# What it gets, ours gets
+
+
+@pytest.mark.parametrize("series", [None, SERIES, OTHER_SERIES])
+def test_ours_retrieves_the_same_study_and_series(
+    filled: DICOMwebClient, ours: dicomweb.Client, series: str | None
+) -> None:
+    if series is None:
+        theirs = filled.retrieve_study(STUDY, media_types=AS_STORED)
+    else:
+        theirs = filled.retrieve_series(STUDY, series, media_types=AS_STORED)
+    with ours.retrieve(STUDY, series) as parts:
+        found = [parsed(b"".join(part.chunks)) for part in parts]
+    assert found == theirs
+    syntaxes = [one.file_meta.TransferSyntaxUID for one in found]
+    assert syntaxes == [one.file_meta.TransferSyntaxUID for one in theirs]
+
+
+@pytest.mark.parametrize("sop", SENT)
+def test_ours_retrieves_the_same_instance_and_its_metadata(
+    filled: DICOMwebClient, ours: dicomweb.Client, sop: str
+) -> None:
+    series = OTHER_SERIES if sop == "1.2.3.6" else SERIES
+    with ours.instance(STUDY, series, sop) as chunks:
+        found = parsed(b"".join(chunks))
+    assert found == filled.retrieve_instance(STUDY, series, sop, media_types=AS_STORED)
+    with ours.metadata(STUDY, series, sop) as metadata:
+        [described] = metadata.datasets
+    assert described == filled.retrieve_instance_metadata(STUDY, series, sop)
+
+
+def test_ours_retrieves_the_same_metadata_of_study_and_series(
+    filled: DICOMwebClient, ours: dicomweb.Client
+) -> None:
+    with ours.metadata(STUDY) as study, ours.metadata(STUDY, SERIES) as series:
+        assert list(study.datasets) == filled.retrieve_study_metadata(STUDY)
+        assert list(series.datasets) == filled.retrieve_series_metadata(STUDY, SERIES)
+
+
+@pytest.mark.parametrize("numbers", [[1], [2], [2, 1]])
+def test_ours_retrieves_the_same_frames(
+    filled: DICOMwebClient, ours: dicomweb.Client, numbers: list[int]
+) -> None:
+    with ours.frames(STUDY, SERIES, "1.2.3.4", numbers) as parts:
+        found = [b"".join(part.chunks) for part in parts]
+    theirs = filled.retrieve_instance_frames(STUDY, SERIES, "1.2.3.4", numbers, media_types=FRAMES_AS_STORED)
+    assert found == theirs
+
+
+def test_ours_finds_the_same_by_all_six_searches(filled: DICOMwebClient, ours: dicomweb.Client) -> None:
+    wanted = {"PatientID": "P-1"}
+    pairs = [
+        (ours.search("studies", matching=wanted), filled.search_for_studies(search_filters=wanted)),
+        (ours.search("series", matching=wanted), filled.search_for_series(search_filters=wanted)),
+        (ours.search("series", study=STUDY), filled.search_for_series(STUDY)),
+        (ours.search("instances", include=["all"]), filled.search_for_instances(fields=["all"])),
+        (ours.search("instances", study=STUDY, limit=2), filled.search_for_instances(STUDY, limit=2)),
+        (ours.search("instances", study=STUDY, series=SERIES), filled.search_for_instances(STUDY, SERIES)),
+    ]
+    for found, theirs in pairs:
+        assert theirs
+        assert without_retrieve_url(found) == without_retrieve_url(theirs)
+    assert list(ours.search("studies", matching={"PatientID": "P-2"})) == []

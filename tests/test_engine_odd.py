@@ -10,7 +10,7 @@ import pytest
 
 from dicomsync.model import FileState, InstanceState
 
-from .world import World
+from .world import STUDY, World
 
 S = InstanceState
 
@@ -261,3 +261,14 @@ def test_a_file_that_left_unread_is_not_taken_for_what_it_held_before(world: Wor
     settle(world)
     assert world.state("1.2.3.2") == S.STORED
     assert world.archive.held["1.2.3.2"] == path.read_bytes()
+
+
+@pytest.mark.parametrize(("kind", "named"), [("dicom-server", STUDY), ("orthanc", None), ("generic", None)])
+def test_the_study_is_in_the_url_only_where_that_is_a_sound_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, named: str | None
+) -> None:
+    world = World(tmp_path, monkeypatch, kind)
+    world.put("1.dcm", f"{STUDY}.1")
+    world.until_done()
+    assert world.archive.of_study == named
+    world.die()

@@ -106,7 +106,9 @@ def test_a_busy_manager_holds_nothing_up_and_status_is_dropped(manager: Manager)
 
 
 @pytest.mark.parametrize(
-    ("change", "state"), [(Notify.ready, "READY=1"), (Notify.stopping, "STOPPING=1")], ids=str
+    ("change", "state"),
+    [(Notify.ready, "READY=1"), (Notify.stopping, "STOPPING=1")],
+    ids=["ready", "stopping"],
 )
 def test_a_state_a_busy_manager_did_not_take_goes_with_the_next_word(
     manager: Manager, change: Callable[[Notify], None], state: str
@@ -182,7 +184,7 @@ def test_children_do_not_inherit_the_variables(manager: Manager, monkeypatch: py
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"
 
 
-ME = str(os.getpid())
+ME = "this process"
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,8 @@ ME = str(os.getpid())
 def test_the_watchdog_is_on_only_when_it_is_meant_for_us(
     usec: str | None, pid: str | None, expected: float | None
 ) -> None:
-    given = {"NOTIFY_SOCKET": "/run/systemd/notify", "WATCHDOG_USEC": usec, "WATCHDOG_PID": pid}
+    whom = str(os.getpid()) if pid == ME else pid
+    given = {"NOTIFY_SOCKET": "/run/systemd/notify", "WATCHDOG_USEC": usec, "WATCHDOG_PID": whom}
     environ = {name: value for name, value in given.items() if value is not None}
     assert Notify.from_environment(environ).watchdog_seconds == expected
     assert not environ

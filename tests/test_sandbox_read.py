@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +12,14 @@ from pathlib import Path
 import httpx
 import pydicom
 import pytest
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 from dicomsync import sandbox
-from dicomsync.sandbox import Archive
+from dicomsync.sandbox import Archive, retrieve
 from dicomsync.sandbox.header import Header
-from dicomsync.sandbox.shelf import Shelf
+from dicomsync.sandbox.media import Wanted
+from dicomsync.sandbox.shelf import Shelf, Shelved
 from tests.test_sandbox_support import (
     CT,
     JSON,
@@ -51,6 +56,30 @@ def test_an_instance_comes_back_byte_for_byte_in_both_forms(archive: Archive) ->
         head, _, rest = many.content.partition(b"\r\n\r\n")
         assert head == f"--{boundary}\r\nContent-Type: application/dicom; transfer-syntax={IMPLICIT}".encode()
         assert rest == sent + f"\r\n--{boundary}--\r\n".encode()
+
+
+@pytest.mark.parametrize("multipart", [False, True])
+def test_an_answer_that_breaks_off_leaves_no_file_open(tmp_path: Path, multipart: bool) -> None:
+    path = tmp_path / "one.dcm"
+    path.write_bytes(dicom())
+    found = Shelved(1, "1", "2", "3", "1.2.840.10008.1.2.1", path.stat().st_size, path)
+    answer = retrieve.instances([found], [Wanted("application/dicom", multipart, "*")])
+    read: list[bytes] = []
+
+    async def receive() -> Message:
+        raise AssertionError("nobody is listening")
+
+    async def send(message: Message) -> None:
+        read.append(message.get("body", b""))
+        if path.read_bytes() in read:
+            raise ClientDisconnect
+
+    async def open_then() -> set[str]:
+        with pytest.raises(ClientDisconnect):
+            await answer({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send)
+        return {os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd")}
+
+    assert str(path) not in asyncio.run(open_then())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dicomsync import dicomweb
+from dicomsync import dicomweb, report
 from dicomsync.batching import Caps
 from dicomsync.dicomweb import Failed, Identified, Part, Referenced, StoreAnswer, StoreResponse
 from dicomsync.engine import Engine
@@ -22,6 +23,7 @@ from dicomsync.errors import NoAnswer, NotThere, Refused
 from dicomsync.ledger import Ledger, Reader
 from dicomsync.model import DUE, FileState, Folder, InstanceState, Moment
 from dicomsync.samples import instance
+from dicomsync.scan import look
 from dicomsync.work import Pace
 
 URL = "http://archive.test/dicom-web"
@@ -64,6 +66,7 @@ class FakeArchive:
     searches_fail: int = 0  # with this status
     on_part: Callable[[], None] = lambda: None
     in_flight: set[str] = field(default_factory=set)
+    of_study: str | None = None  # what the last store named in its URL
 
     # what a Client offers
 
@@ -72,7 +75,7 @@ class FakeArchive:
         return Identified(self.kind, "made up")
 
     def store(self, parts: Sequence[Part], study: str | None = None) -> StoreAnswer:
-        del study
+        self.of_study = study
         self._reach()
         bodies = []
         for part in parts:
@@ -268,6 +271,7 @@ class World:
             counted = dict(db.execute("SELECT state, n FROM counts WHERE what = ?", (what,)))
             real = dict(db.execute(f"SELECT state, count(*) FROM {what}s GROUP BY state"))
             assert {state: n for state, n in counted.items() if n} == real
+        self._check_account()
         for study_id, pending in db.execute("SELECT id, pending FROM studies"):
             (real_pending,) = db.execute(
                 "SELECT count(*) FROM instances WHERE study_id = ? AND state = 'pending'", (study_id,)
@@ -281,6 +285,27 @@ class World:
                 assert sha256(self.archive.held[uid]).digest() == digest
         ready = db.execute("SELECT count(*) FROM files WHERE state = 'ready' AND instance_id IS NULL")
         assert ready.fetchone() == (0,)
+
+    def _check_account(self) -> None:
+        """Every file is told once, with exactly one outcome, and the sums are those of the states."""
+        told = list(report.files(self.reader))
+        counts = self.reader.counts()
+        assert len(told) == len({one["file"] for one in told}) == sum(counts.files.values())
+        assert Counter(one["file_state"] for one in told) == Counter(
+            {str(state): n for state, n in counts.files.items() if n}
+        )
+        sums: Counter[str] = Counter()
+        for one in self.reader.outcomes():
+            sums[str(one.state)] += one.n
+        assert Counter(one["outcome"] for one in told) == sums
+        assert all(one["outcome"] in {*FileState, *InstanceState} - {FileState.READY} for one in told)
+        for path in report.removable(self.reader, look):
+            row = self.reader.file_at(path)
+            assert row is not None
+            instance = self.reader.instance(row["instance_id"])
+            assert instance is not None
+            with open(path, "rb") as file:
+                assert file.read() == self.archive.held[instance["sop_instance_uid"]]
 
 
 def due(world: World) -> int:

@@ -82,7 +82,7 @@ def store(
     files.sort(key=_study)
     for _, group in groupby(files, _study):
         for batch in _batches(list(group), dicomweb.KINDS[archive.kind], way):
-            for one in _send(archive, batch, way):
+            for one in _send(archive, batch, way, by_study=study is not None):
                 yield count(one)
 
 
@@ -131,10 +131,10 @@ def _batches(files: list[_File], kind: dicomweb.Kind, way: Way) -> Iterator[list
         yield [by_id.pop(due.instance_id) for due in chosen or [next(iter(by_id.values())).due]]
 
 
-def _send(archive: dicomweb.Archive, batch: Sequence[_File], way: Way) -> Iterator[Told]:
+def _send(archive: dicomweb.Archive, batch: Sequence[_File], way: Way, *, by_study: bool) -> Iterator[Told]:
     """Store one batch; what that leaves open is asked about at once."""
     dues = tuple(file.due for file in batch)
-    came = jobs.store(archive, dues, way)
+    came = jobs.store(archive, dues, way, by_study=by_study)
     if came.signal is not None:
         words = came.signal.words
         return (_told(file, Fate.NOT_STORED, words) for file in batch)

@@ -10,10 +10,11 @@ from dicomsync.commands.backfill import backfill
 from dicomsync.commands.ledger import ledger
 from dicomsync.commands.look import explain, status
 from dicomsync.commands.prepare import doctor, init
+from dicomsync.commands.report import report
 from dicomsync.commands.retry import retry
 from dicomsync.commands.run import run
 from dicomsync.commands.tryout import demo, sandbox
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (archive, backfill, demo, doctor, explain, init, ledger, retry, run, sandbox, status)
+COMMANDS = (archive, backfill, demo, doctor, explain, init, ledger, report, retry, run, sandbox, status)

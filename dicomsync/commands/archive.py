@@ -288,7 +288,8 @@ def search(
 ) -> None:
     """Search for studies, series or instances; results come as they are found, to the last page.
 
-    Such as: search studies -f PatientName='DOE*' -f StudyDate=20260101-20261231
+    Such as: search studies -f PatientID=1234 -f StudyDate=20260101-20261231. Whether * and ? stand for
+    other letters is the archive's to say; the Medical Imaging Server has --fuzzy instead.
     """
     logs.configure(-1 if quiet else verbosity)
     from typing import cast

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dicomsync import logs
-from dicomsync.commands.options import configured, ledger_path
+from dicomsync.commands.options import configured, ledger_path, load
 from dicomsync.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from dicomsync.model import Folder
 
 
 @click.command(short_help="Say how it stands.")
@@ -49,18 +54,25 @@ def explain(
 ) -> int:
     """Tell the whole life of one file, study or instance; without a name, list what needs a person.
 
-    A HANDLE is what logs print, such as "study 7f3a9c". This prints paths and UIDs: it is meant for
-    the person at the machine.
+    Of a file that the ledger has never seen it says what would be done with it, and why; the folders
+    for that come from the config (-c). A HANDLE is what logs print, such as "study 7f3a9c". This prints
+    paths and UIDs: it is meant for the person at the machine.
     """
     logs.configure(-1 if quiet else verbosity)
     from dicomsync import explain as explaining
+    from dicomsync import forecast as forecasting
     from dicomsync.ledger.reader import Reader
 
     with Reader.open(ledger_path(ledger, config_file, overrides)) as reader:
         if not subject:
             lines = explaining.problems(reader) or ["Nothing needs a person."]
         else:
-            found = explaining.explain(reader, " ".join(subject), time.time())
+            named = " ".join(subject)
+            found = explaining.explain(reader, named, time.time())
+            if found is None and os.path.lexists(named):
+                folders = _folders(config_file, overrides)
+                path = os.fsencode(os.path.abspath(named))
+                found = forecasting.forecast(reader, path, folders, time.time())
             if found is None:
                 raise UsageProblem(
                     "The ledger knows no such file, UID or handle.",
@@ -69,3 +81,13 @@ def explain(
             lines = found
     click.echo("\n".join(lines))
     return 0
+
+
+def _folders(config_file: Path | None, overrides: tuple[str, ...]) -> list[Folder] | None:
+    """Give the folders of the config, None without one."""
+    if config_file is None:
+        return None
+    from dicomsync import wiring
+
+    config = load(config_file, overrides, {})
+    return wiring.folders_of(config) if config.folders else []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,6 +90,22 @@ def duration(_context: click.Context, _parameter: click.Parameter, value: str | 
         return config.seconds(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def since(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Read a span back from now, or a date in local time, as an option's callback; gives wall seconds."""
+    from dicomsync import config
+
+    if value is None:
+        return None
+    try:
+        return time.time() - config.seconds(value)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError):
+        raise click.BadParameter("expected a span back such as 7d, or a date such as 2026-01-31") from None
 
 
 def given(**values: Any) -> dict[str, dict[str, Any]]:

@@ -47,18 +47,33 @@ def init(
 
 @click.command(short_help="Check config, folders, ledger and archive.")
 @configured
+@click.option(
+    "--write-test",
+    is_flag=True,
+    help="Also store one generated instance in the archive, retrieve, compare and delete it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it for a program; the keys are stable.")
 def doctor(
-    config_file: Path | None, overrides: tuple[str, ...], verbosity: int, quiet: bool, as_json: bool
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    verbosity: int,
+    quiet: bool,
+    write_test: bool,
+    as_json: bool,
 ) -> int:
-    """Look at everything that could be in the way, and say what to do about it. Changes nothing.
+    """Look at everything that could be in the way, and say what to do about it.
+
+    Changes nothing, unless a write test is asked for: its instance is a study of its own, of the patient
+    DICOMSYNC^WRITE TEST, and you are told if it may be left in the archive. The ledger is not touched.
 
     Ends with 0 if nothing is a problem, 1 if something is, 2 if the config cannot be used.
     """
     logs.configure(-1 if quiet else verbosity)
     from dicomsync import doctor as looking
 
-    checks = looking.examine(str(config_file), lambda: load(config_file, overrides, {}))
+    checks = looking.examine(
+        str(config_file), lambda: load(config_file, overrides, {}), write_test=write_test
+    )
     if as_json:
         click.echo(json.dumps(looking.as_json(checks)))
     elif not quiet or looking.exit_code(checks):

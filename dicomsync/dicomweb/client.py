@@ -23,7 +23,7 @@ from .multipart import ReceivedPart
 from .presence import present
 from .retrieve import Metadata
 from .search import Level, Query, SearchResults
-from .session import Session, checked_uid
+from .session import Session
 from .store import StoreAnswer
 from .urls import check_url
 
@@ -66,13 +66,11 @@ class Client:
     # Store: any answer is returned; whatever a part raises while it is read is raised, the request broken off
 
     def store(self, parts: Iterable[Part], study: str | None = None) -> StoreAnswer:
-        """Store one batch of instances, of one study if `study` is given (PS3.18 10.5).
+        """Store one batch of instances, of one study alone if `study` is given (PS3.18 10.5).
 
-        The study is put into the URL where the kind makes that a sound guard.
+        What an archive does with instances of another study than that differs: see `kind.store_by_study_url`.
         """
         batch = _batch(parts)
-        if study is not None and checked_uid(study) and not self.kind.store_by_study_url:
-            study = None
         return store.store(self._session, "POST", study, lambda: StoreBody(batch))
 
     def store_single_part(self, part: Part, study: str | None = None) -> StoreAnswer:

@@ -1,8 +1,8 @@
 """Looking at a site before it is relied on: a line for each thing that could be in the way, and what to do.
 
-Nothing is written and nothing is stored. Each look is made in a thread of its own, for a bounded time,
-so that a mount that hangs is told and holds nothing up. Paths are shown: this is for the person at the
-machine. Secrets are not.
+Nothing is written, and nothing is stored unless a write test is asked for. Each look is made in a thread
+of its own, for a bounded time, so that a mount that hangs is told and holds nothing up. Paths are shown:
+this is for the person at the machine. Secrets are not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dicomsync import wiring
 from dicomsync.config import Config
-from dicomsync.doctor import archive, certificate, credential, folders, ledger
+from dicomsync.doctor import archive, certificate, credential, folders, ledger, writing
 from dicomsync.doctor.check import Check, State, as_json, attempt, exit_code, looked, ok, text, user
 
 __all__ = ["Check", "State", "as_json", "examine", "exit_code", "text"]
@@ -21,8 +21,11 @@ __all__ = ["Check", "State", "as_json", "examine", "exit_code", "text"]
 ANSWER_SECONDS = 60.0
 
 
-def examine(source: str, load: Callable[[], Config]) -> list[Check]:
-    """Look at everything that the config from `load` is about; never raises."""
+def examine(source: str, load: Callable[[], Config], *, write_test: bool = False) -> list[Check]:
+    """Look at everything that the config from `load` is about; never raises.
+
+    With `write_test` one generated instance is stored in the archive, retrieved, compared and deleted.
+    """
     config = attempt("config", load)
     if isinstance(config, Check):
         todo = config.todo.removeprefix("Nothing was done.").strip()
@@ -35,7 +38,12 @@ def examine(source: str, load: Callable[[], Config]) -> list[Check]:
     url = config.archive.url.rstrip("/")
     checks += looked("ledger", lambda: ledger.examine(Path(config.ledger.path), url))
     if isinstance(where, Check):
-        return [*checks, where]
-    checks += looked("archive", lambda: archive.answers(where), ANSWER_SECONDS)
+        return [*checks, where, *(writing.untried() if write_test else [])]
+    answers = looked("archive", lambda: archive.answers(where), ANSWER_SECONDS)
+    checks += answers
     checks += looked("certificate", lambda: certificate.examine(where), ANSWER_SECONDS)
-    return checks + looked("clock", lambda: archive.clock(where), ANSWER_SECONDS)
+    checks += looked("clock", lambda: archive.clock(where), ANSWER_SECONDS)
+    if not write_test:
+        return checks
+    usable = all(one.state is not State.PROBLEM for one in answers)
+    return checks + (writing.examine(where) if usable else writing.untried())

@@ -19,12 +19,12 @@ CLOCK_SECONDS: Final = 60.0
 
 def brisk(archive: dicomweb.Archive) -> dicomweb.Archive:
     """Be less patient than a daemon is: a person is waiting."""
-    return replace(archive, kind="auto", connect_timeout=5, answer_timeout=15, short_retries=1)
+    return replace(archive, connect_timeout=5, answer_timeout=15, short_retries=1)
 
 
 def answers(archive: dicomweb.Archive) -> list[Check]:
     """Is it reached, does it let us in, does it search, and is it what the config says?"""
-    client = dicomweb.Client(brisk(archive))
+    client = dicomweb.Client(replace(brisk(archive), kind="auto"))
     try:
         found = client.identify()
     except DicomsyncError as error:

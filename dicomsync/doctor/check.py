@@ -26,7 +26,8 @@ class State(StrEnum):
 
     OK = "ok"
     WARNING = "warning"  # it works, or could not be looked at
-    PROBLEM = "problem"  # something will not be stored
+    PROBLEM = "problem"  # something will not be stored, or a person has to act
+    SKIPPED = "skipped"  # there was no sense in it, after another problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ def warning(name: str, words: str, todo: str = "") -> Check:
 def problem(name: str, words: str, todo: str = "") -> Check:
     """Say what is in the way."""
     return Check(name, State.PROBLEM, words, todo)
+
+
+def skipped(name: str, words: str) -> Check:
+    """Say why something was not tried."""
+    return Check(name, State.SKIPPED, words)
 
 
 def attempt(name: str, look: Callable[[], Found], seconds: float = PATIENCE_SECONDS) -> Found | Check:

@@ -6,7 +6,18 @@ read-only and never holds the writer up.
 
 from dicomsync.ledger.reader import Outcome, Reader
 from dicomsync.ledger.retries import Scope
-from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan
+from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan, ends
 from dicomsync.ledger.writer import Ledger
 
-__all__ = ["Counts", "DueStudy", "FileRow", "Ledger", "NewFile", "Outcome", "Reader", "Scan", "Scope"]
+__all__ = [
+    "Counts",
+    "DueStudy",
+    "FileRow",
+    "Ledger",
+    "NewFile",
+    "Outcome",
+    "Reader",
+    "Scan",
+    "Scope",
+    "ends",
+]

@@ -128,9 +128,12 @@ class FileVerbs:
         ).fetchone()
         return None if row is None else (int(row[9]), bytes(row[10]), _file_row(row))
 
-    def move_file(self, file_id: int, state: FileState, reason: str) -> None:
+    def move_file(self, file_id: int, state: FileState, reason: str, detail: str = "") -> None:
         """Change where a file is, and nothing else of it."""
-        self._db.execute("UPDATE files SET state = ?, reason = ? WHERE id = ?", (state, reason, file_id))
+        self._db.execute(
+            "UPDATE files SET state = ?, reason = ?, detail = ? WHERE id = ?",
+            (state, reason, detail, file_id),
+        )
 
     def unlink_file(self, file_id: int) -> None:
         """Record that it is not known any more which instance a file holds."""

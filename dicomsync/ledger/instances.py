@@ -173,6 +173,11 @@ class InstanceVerbs(FileVerbs):
         row = self._db.execute("SELECT state FROM instances WHERE id = ?", (instance_id,)).fetchone()
         return InstanceState(row[0])
 
+    def reason_of(self, instance_id: int) -> str:
+        """Say why an instance is where it is."""
+        row = self._db.execute("SELECT reason FROM instances WHERE id = ?", (instance_id,)).fetchone()
+        return str(row[0])
+
     def touched_studies(self) -> list[tuple[DueStudy, float]]:
         """Give the studies changed in this transaction, with when each will be quiet."""
         found = []

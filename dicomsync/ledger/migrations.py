@@ -115,6 +115,18 @@ _TABLES = (
         event TEXT NOT NULL,
         detail TEXT NOT NULL DEFAULT ''
     ) STRICT""",
+    """CREATE TABLE readings (
+        id INTEGER PRIMARY KEY, -- a header job that is out, or that its process did not survive
+        files TEXT NOT NULL -- path, size, times and inode of each file it was handed, as JSON
+    ) STRICT""",
+    """CREATE TABLE suspects (
+        path BLOB PRIMARY KEY, -- of a file that was being read as a process ended
+        size_bytes INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        times INTEGER NOT NULL DEFAULT 1
+    ) STRICT, WITHOUT ROWID""",
 )
 
 _INDEXES = (

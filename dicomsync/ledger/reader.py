@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from dicomsync.ledger import opening
+from dicomsync.ledger.account import AccountQueries
 from dicomsync.ledger.care import Prunable, prunable
 from dicomsync.ledger.guard import Doubt
-from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, Counts
+from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, Counts, ends
 from dicomsync.ledger.writer import Ledger
-from dicomsync.model import DUE, FileState, InstanceState
+from dicomsync.model import FileState, InstanceState
 
 Row = dict[str, Any]
 
@@ -33,15 +34,8 @@ class Outcome:
 
     @property
     def state(self) -> FileState | InstanceState:
-        """Where these files end: their own state, or where they are whole that of their instance.
-
-        A file that has left matters only if its instance is still due, or was missed.
-        """
-        if self.instance_state is None or self.file_state in (FileState.SETTLING, FileState.HELD):
-            return self.file_state
-        if self.file_state is FileState.GONE and self.instance_state not in (*DUE, InstanceState.MISSED):
-            return self.file_state
-        return self.instance_state
+        """Where these files end."""
+        return ends(self.file_state, self.instance_state)
 
     @property
     def reason(self) -> str:
@@ -49,7 +43,7 @@ class Outcome:
         return self.file_reason if isinstance(self.state, FileState) else self.instance_reason
 
 
-class Reader:
+class Reader(AccountQueries):
     """A reader of the ledger, to be used in a `with` block: one look, then closed."""
 
     def __init__(self, connection: sqlite3.Connection, *, own: bool = True) -> None:
@@ -130,9 +124,10 @@ class Reader:
     def folders(self) -> list[Row]:
         """Give each folder with what its latest scan counted."""
         found = []
-        for row in self._db.execute("SELECT path, scanned_at, report FROM folders ORDER BY id"):
+        for row in self._db.execute("SELECT path, seen_at, scanned_at, report FROM folders ORDER BY id"):
             report = json.loads(row["report"]) if row["report"] else {}
-            found.append({"path": os.fsdecode(row["path"]), "scanned_at": row["scanned_at"], **report})
+            path = os.fsdecode(row["path"])
+            found.append({"path": path, "seen_at": row["seen_at"], "scanned_at": row["scanned_at"], **report})
         return found
 
     def outcomes(self, roots: Sequence[bytes] = ()) -> list[Outcome]:

@@ -65,6 +65,18 @@ class Counts:
     instances: Mapping[InstanceState, int]
 
 
+def ends(file_state: FileState, instance_state: InstanceState | None) -> FileState | InstanceState:
+    """Say where a file ends: its own state, or where it is whole that of its instance.
+
+    A file that has left matters only if its instance is still due, or was missed.
+    """
+    if instance_state is None or file_state in (FileState.SETTLING, FileState.HELD):
+        return file_state
+    if file_state is FileState.GONE and instance_state not in (*DUE, InstanceState.MISSED):
+        return file_state
+    return instance_state
+
+
 def listed(states: tuple[str, ...]) -> str:
     """Give states as SQL lists them."""
     return ", ".join(f"'{state}'" for state in states)

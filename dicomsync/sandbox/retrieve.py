@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Send
 
 from dicomsync.sandbox import header as headers
 from dicomsync.sandbox.frames import Span, locate
@@ -34,6 +36,18 @@ class _Part:
     @property
     def size_bytes(self) -> int:
         return sum(span.length for span in self.spans)
+
+
+class _Streamed(StreamingResponse):
+    """An answer sent as it is read, whose files are closed when it breaks off, not when it is forgotten."""
+
+    def __init__(self, body: AsyncGenerator[bytes], headers: dict[str, str], media_type: str = "") -> None:
+        super().__init__(body, 200, headers, media_type or None)
+        self._body = body
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self._body):
+            await super().stream_response(send)
 
 
 def instances(found: Sequence[Shelved], forms: Sequence[Wanted]) -> Response:
@@ -67,7 +81,7 @@ def _sent(parts: Sequence[_Part], form: Wanted) -> Response:
 
 def _single(part: _Part) -> Response:
     lengths = {"content-length": str(part.size_bytes)}
-    return StreamingResponse(_chunks(part), 200, lengths, media_type=part.media_type)
+    return _Streamed(_chunks(part), lengths, part.media_type)
 
 
 def _multipart(parts: Sequence[_Part]) -> Response:
@@ -75,20 +89,21 @@ def _multipart(parts: Sequence[_Part]) -> Response:
     heads = [f"--{boundary}\r\nContent-Type: {part.media_type}\r\n\r\n".encode() for part in parts]
     tail = f"--{boundary}--\r\n".encode()
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes]:
         for head, part in zip(heads, parts, strict=True):
             yield head
-            async for chunk in _chunks(part):
-                yield chunk
+            async with aclosing(_chunks(part)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
             yield b"\r\n"
         yield tail
 
     length = sum(len(head) + part.size_bytes + 2 for head, part in zip(heads, parts, strict=True)) + len(tail)
     headers_ = {"content-length": str(length), "content-type": f'{MULTIPART}; boundary="{boundary}"'}
-    return StreamingResponse(body(), 200, headers_)
+    return _Streamed(body(), headers_)
 
 
-async def _chunks(part: _Part) -> AsyncIterator[bytes]:
+async def _chunks(part: _Part) -> AsyncGenerator[bytes]:
     file = await asyncio.to_thread(part.path.open, "rb")
     try:
         if os.fstat(file.fileno()).st_size != part.file_bytes:
@@ -115,7 +130,7 @@ def metadata(found: Sequence[Shelved], etag: str, if_none_match: str | None) -> 
     if etag.strip('"') in known:
         return Response(status_code=304, headers={"etag": etag})
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes]:
         opening = "["
         for one in found:
             dataset = await asyncio.to_thread(headers.metadata, one.path)
@@ -123,4 +138,4 @@ def metadata(found: Sequence[Shelved], etag: str, if_none_match: str | None) -> 
             opening = ","
         yield b"]"
 
-    return StreamingResponse(body(), 200, {"etag": etag}, media_type=JSON)
+    return _Streamed(body(), {"etag": etag}, JSON)
