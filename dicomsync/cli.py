@@ -55,6 +55,7 @@ Exit codes:
   2   the command line or the config cannot be used
   5   some instances are still due: try again
   20  finished, but some are held, rejected, missed or in conflict
+  21  verify found differences
   73  the ledger is in use"""
 
 

@@ -187,6 +187,12 @@ class UploadConfig(_Section):
     transfers: int = Field(default=4, ge=1, le=64)
 
 
+class VerifyConfig(_Section):
+    """`[verify]`: how what was stored is checked in the background."""
+
+    after_store: Literal["none", "search", "bytes"] = "none"
+
+
 class ControlConfig(_Section):
     """`[control]`: how commands reach a running daemon, and whose they may be."""
 
@@ -202,6 +208,7 @@ class Config(_Section):
     folders: tuple[FolderConfig, ...] = ()
     batch: BatchConfig = BatchConfig()
     upload: UploadConfig = UploadConfig()
+    verify: VerifyConfig = VerifyConfig()
     control: ControlConfig = ControlConfig()
 
 
@@ -345,6 +352,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "folders": FolderConfig,
     "batch": BatchConfig,
     "upload": UploadConfig,
+    "verify": VerifyConfig,
     "control": ControlConfig,
 }
 

@@ -125,6 +125,7 @@ class Daemon:
             transfers,
             once=False,
             sends=self._sends,
+            after_store=self._config.verify.after_store,
         )
         engine = Engine(ledger, folders, archive_of(self._config.archive), pace, hands)
         self._watch_folders(folders, engine)

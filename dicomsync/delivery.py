@@ -90,6 +90,11 @@ class Delivery:
         return left
 
     @property
+    def archive(self) -> dicomweb.Archive:
+        """The archive, of the kind it was found to be."""
+        return self._archive
+
+    @property
     def idle(self) -> bool:
         """Whether no request is on its way."""
         return not self.sending and not self._probing
@@ -350,6 +355,9 @@ class Delivery:
                     self.stored += 1
                     self.stored_bytes += due.size_bytes
         self._ledger.move(changes, now.wall, moments)
+        if self._pace.after_store != "none":
+            fresh = [c.instance_id for c in changes if c.state is InstanceState.STORED and not c.verified]
+            self._ledger.check_later(fresh, at + self._pace.confirm_wait_seconds)
 
 
 def verdict(sent: Sequence[Due], came: jobs.Stored, confirm_wait: float) -> rules.Verdict:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from dicomsync import batching, dicomweb, orders, visits
+from dicomsync.audit import Audit
 from dicomsync.delivery import Delivery
 from dicomsync.errors import DicomsyncError, LedgerProblem
 from dicomsync.intake import Intake
@@ -89,6 +90,7 @@ class Engine:
             fileless=self.intakes[0].enrolment.give_up_if_fileless,
             hangs=self._hangs,
         )
+        self.audit = Audit(ledger, self.delivery, pace)
         self._studies_before = 0
         self._due_before = (0, 0, 0)
 
@@ -98,7 +100,7 @@ class Engine:
 
         Requests that are stuck in a folder that hangs take no other request's place.
         """
-        return (6 + transfers) * folders + transfers + 1
+        return (6 + transfers) * folders + transfers + 2
 
     def begin(self, now: Moment) -> None:
         """Take over what an earlier process left, and begin a pass over every folder."""
@@ -184,6 +186,15 @@ class Engine:
     def settle(self, order: orders.Settle, now: Moment) -> int:
         """Record what came of a person's deletion; belongs into an `order`."""
         return orders.settle(self._ledger, order, now.wall)
+
+    def saw(self, order: orders.Saw, now: Moment) -> int:
+        """Record what a person's `verify` saw in the archive; belongs into an `order`."""
+        del now
+        return orders.saw(self._ledger, order)
+
+    def heal(self, order: orders.Heal, now: Moment) -> int:
+        """Let what the archive has lost be stored again; belongs into an `order`."""
+        return orders.heal(self._ledger, order, self._pace.at(now), now.wall)
 
     def leave(self, visit: Visit) -> None:
         """Follow a visit no more; what it began goes on. Any thread may say so."""
@@ -297,7 +308,7 @@ class Engine:
         works = [work for intake in self.intakes for work in intake.plan(now)]
         if self.hanging < hung:
             self.delivery.folder_answers(now)
-        return works + self.delivery.plan(now)
+        return works + self.delivery.plan(now) + self.audit.plan(now)
 
     def _lost(self, file_id: int, sight: Sight, now: Moment) -> None:
         """Give a file that could not supply its instance back to the folder it is in."""

@@ -13,7 +13,7 @@ from typing import Any
 from dicomsync import failures, handles, words
 from dicomsync.handles import handle
 from dicomsync.ledger import Reader
-from dicomsync.model import FileState, InstanceState, StatKey
+from dicomsync.model import FileState, InstanceState, Sighting, StatKey
 from dicomsync.scan import look
 from dicomsync.status import MEANINGS, by_outcome
 
@@ -50,8 +50,11 @@ def problems(reader: Reader, most: int = 50) -> list[str]:
             state, why, detail = row["state"], row["reason"], row["detail"]
         lines.append(f"{handle('file', row['file_id'])}  {state}: {_why(why, detail)}")
         lines.append(f"    {words.visible(row['path'])}")
+    for row in reader.lost_instances(most):
+        lines.append(f"{handle('instance', row['id'])}  {row['found']}: {_FOUND[Sighting(row['found'])]}")
+        lines.append(f"    {row['sop_instance_uid']}")
     if len(rows) > most:
-        lines.append("… and more; the view problem_list of the ledger has all of them")
+        lines.append("… and more; the views problem_list and lost_list of the ledger have all of them")
     return lines
 
 
@@ -164,13 +167,30 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
         if batch is not None:
             lines += [f"  {line}" for line in _batch(batch)]
     if row["stored_at"] is not None:
-        checked = words.moment(row["verified_at"])
-        proof = f"compared and found equal {checked}" if row["verified_at"] else "acknowledged, not compared"
-        lines.append(f"  stored {words.moment(row['stored_at'])} ({proof})")
+        lines += _proof(row)
     lines += [f"  file {words.visible(one['path'])} ({one['state']})" for one in reader.files_of(row["id"])]
     lines += _history(reader, "instance", row["id"])
     lines.append(f"  next: {_next(state, row, reader.study(row['study_id']) or {}, wall)}")
     return lines
+
+
+def _proof(row: dict[str, Any]) -> list[str]:
+    """Say when it was stored, what that was proved by, and what the archive had of it since."""
+    compared = f"compared and found equal {words.moment(row['verified_at'])}"
+    proof = compared if row["verified_at"] else "acknowledged, not compared"
+    lines = [f"  stored {words.moment(row['stored_at'])} ({proof})"]
+    if row["found_at"] is not None and row["found_at"] != row["verified_at"]:
+        lines.append(f"  asked again {words.moment(row['found_at'])}: {_FOUND[Sighting(row['found'])]}")
+    return lines
+
+
+_FOUND = {
+    Sighting.PRESENT: "it is there; its bytes were not compared",
+    Sighting.EQUAL: "it is there, with the same bytes",
+    Sighting.ABSENT: "it was not found; the archive is asked once more",
+    Sighting.MISSING: "the archive does not have it any more",
+    Sighting.DIFFERS: "the archive has other bytes than were stored",
+}
 
 
 def _next(state: InstanceState, row: dict[str, Any], study: dict[str, Any], wall: float) -> str:
@@ -193,6 +213,10 @@ def _next(state: InstanceState, row: dict[str, Any], study: dict[str, Any], wall
             return "a person looks, or the file changes; it is not sent again by itself"
         case InstanceState.MISSED:
             return "if the file comes back it is sent; otherwise export it again"
+        case InstanceState.STORED if row["found"] == Sighting.MISSING:
+            return "a person decides: `verify --heal` has it sent again; nothing else does"
+        case InstanceState.STORED if row["found"] == Sighting.DIFFERS:
+            return "a person looks; nothing is sent over what the archive has"
     return "nothing: it is done"
 
 

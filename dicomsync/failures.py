@@ -49,6 +49,21 @@ FAILURES: tuple[tuple[int, int, Act, str], ...] = (
 )
 
 
+WARNINGS: dict[int, str] = {
+    0x0001: "some attributes have values that are not valid",  # Medical Imaging Server v2
+    0xB000: "data elements were coerced",
+    0xB006: "elements were discarded",
+    0xB007: "the dataset does not match its SOP class",
+}
+"""Warning Reasons (PS3.18 I.2.1; the archives' own): stored all the same."""
+
+
+def warning(code: int) -> str:
+    """Say a Warning Reason with its code and, where it is known, in words."""
+    words = WARNINGS.get(code, "")
+    return f"warning {code:04X}" + (f": {words}" if words else "")
+
+
 def failure(code: int | None) -> tuple[Act, str]:
     """Say what a Failure Reason asks for, and what it means; an unknown code is tried a few times."""
     for first, last, act, words in FAILURES:

@@ -21,6 +21,8 @@ from dicomsync.service import End, Report
 from dicomsync.visits import Standing
 from dicomsync.wiring import archive_of
 
+HEALED_AT_ONCE = 1000
+
 
 def retry(config: Config, wanted: orders.Retry) -> tuple[orders.Retried, bool]:
     """Let what is wanted be tried again; also says whether a running daemon has taken it on.
@@ -34,6 +36,30 @@ def retry(config: Config, wanted: orders.Retry) -> tuple[orders.Retried, bool]:
     except LedgerInUse:
         answer = _answer(config, wanted)
         return orders.Retried(**answer["retried"]), True
+
+
+def saw(config: Config, seen: orders.Saw) -> None:
+    """Record what the archive was seen to have; raises as `retry` does."""
+    try:
+        with _ledger(config) as ledger:
+            orders.saw(ledger, seen)
+    except LedgerInUse:
+        _ignore(_answer(config, seen))
+
+
+def heal(config: Config, instance_ids: Sequence[int]) -> tuple[int, bool]:
+    """Put these back to pending; gives how many were, and whether a running daemon has taken them on."""
+    healed, by_daemon = 0, False
+    for start in range(0, len(instance_ids), HEALED_AT_ONCE):
+        order = orders.Heal(tuple(instance_ids[start : start + HEALED_AT_ONCE]))
+        try:
+            with _ledger(config) as ledger:
+                now = time.time()
+                healed += orders.heal(ledger, order, now, now)
+        except LedgerInUse:
+            healed += int(_answer(config, order)["healed"])
+            by_daemon = True
+    return healed, by_daemon
 
 
 @contextmanager

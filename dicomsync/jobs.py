@@ -311,19 +311,37 @@ class Asked:
 
 def ask(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Asked:
     """Find out which instances of one study the archive has, and whether they are the same as ours."""
+    seen = find(archive, batch)
+    there = {one.instance_id for one in seen.found if one.finding is Finding.PRESENT}
+    compared = compare(archive, tuple(due for due in batch if due.instance_id in there))
+    by_id = {one.instance_id: one for one in (*seen.found, *compared.found)}
+    signal = compared.signal if seen.signal.trouble is Trouble.NONE else seen.signal
+    return Asked(tuple(by_id[due.instance_id] for due in batch), signal)
+
+
+def find(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Asked:
+    """Find out which instances of one study the archive has."""
     try:
-        client = dicomweb.client_for(archive)
-        there = _there(client, list(batch))
+        there = _there(dicomweb.client_for(archive), list(batch))
     except DicomsyncError as error:
         return Asked(tuple(Found(due.instance_id, Finding.FAILED) for due in batch), signal_of(error))
+    return Asked(
+        tuple(
+            Found(due.instance_id, Finding.PRESENT if due.instance_id in there else Finding.ABSENT)
+            for due in batch
+        )
+    )
+
+
+def compare(archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Asked:
+    """Find out of instances that the archive has whether they are the same as ours."""
     found = []
     signal = Signal()
     for due in batch:
-        if due.instance_id not in there:
-            found.append(Found(due.instance_id, Finding.ABSENT))
-        elif signal.trouble is not Trouble.NONE:  # do not go on asking an archive that just broke off
+        if signal.trouble is not Trouble.NONE:  # do not go on asking an archive that just broke off
             found.append(Found(due.instance_id, Finding.FAILED))
         else:
+            client = dicomweb.client_for(archive)
             one, signal = _compare(client, dicomweb.KINDS[archive.kind], due)
             found.append(one)
     return Asked(tuple(found), signal)

@@ -47,6 +47,16 @@ DUE = (InstanceState.PENDING, InstanceState.SENDING, InstanceState.UNCONFIRMED)
 """The states in which something is still to be done without a person."""
 
 
+class Sighting(StrEnum):
+    """What the archive had of a stored instance when it was last asked."""
+
+    PRESENT = "present"  # a search found it; its bytes were not compared
+    EQUAL = "equal"  # there, and the same from byte 128 on
+    ABSENT = "absent"  # one look did not find it: it is looked for once more
+    MISSING = "missing"  # two looks did not find it: an alarm
+    DIFFERS = "differs"  # there, with other bytes than were stored: an alarm
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """One instant on both clocks: `wall` (Unix seconds) for people, `mono` (seconds) for waits."""
@@ -151,6 +161,15 @@ class Transition:
     looks: int = 0
     together: int | None = None
     verified: bool = False
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of one stored instance; `sha256` is of our whole file, where it was compared."""
+
+    instance_id: int
+    sighting: Sighting
     sha256: bytes | None = None
 
 

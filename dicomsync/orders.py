@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Ledger, Scope
-from dicomsync.model import InstanceState
+from dicomsync.model import InstanceState, Seen, Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +145,39 @@ def _deleted_scope(ledger: Ledger, order: Withdraw | Settle) -> Scope | None:
     return None if study_id is None else Scope(study_id, order.series, order.sop)
 
 
-Order = Retry | Backfill | Withdraw | Settle
+@dataclass(frozen=True, slots=True)
+class Saw:
+    """What the archive, asked at that wall time, had of what is stored."""
+
+    asked_at: float
+    seen: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heal:
+    """Store these again, by row: a person says so, and the archive was twice found not to have them."""
+
+    instance_ids: tuple[int, ...]
+
+
+def saw(ledger: Ledger, order: Saw) -> int:
+    """Record what was seen; gives how many of it are new alarms. Nothing is sent because of it."""
+    return ledger.saw(order.seen, order.asked_at).total()
+
+
+def heal(ledger: Ledger, order: Heal, at: float, wall: float) -> int:
+    """Put back to pending what is missing and a file still holds; gives how many instances that are."""
+    return ledger.heal(order.instance_ids, at, wall)
+
+
+Order = Retry | Backfill | Withdraw | Settle | Saw | Heal
 
 
 def to_message(order: Order) -> dict[str, Any]:
     """Give an order as plain values."""
+    if isinstance(order, Saw):
+        seen = [[s.instance_id, s.sighting.value, (s.sha256 or b"").hex()] for s in order.seen]
+        return {"order": "saw", "asked_at": order.asked_at, "seen": seen}
     return {"order": type(order).__name__.lower(), **asdict(order)}
 
 
@@ -186,7 +215,29 @@ def from_message(message: Mapping[str, Any]) -> Order:
             "deleted": bool(deleted),
         }:
             return Settle(study, series, sop, deleted)
-    raise UsageProblem(
+        case {"order": "saw", "asked_at": int() | float() as asked_at, "seen": list(seen)}:
+            return Saw(float(asked_at), tuple(map(_seen, seen)))
+        case {"order": "heal", "instance_ids": list(ids)} if all(map(_is_row, ids)):
+            return Heal(tuple(ids))
+    raise _not_understood()
+
+
+def _seen(one: object) -> Seen:
+    match one:
+        case [int(instance_id), str(sighting), str(digest)] if _is_row(instance_id) and sighting in list(
+            Sighting
+        ):
+            with suppress(ValueError):
+                return Seen(instance_id, Sighting(sighting), bytes.fromhex(digest) or None)
+    raise _not_understood()
+
+
+def _is_row(one: object) -> bool:
+    return isinstance(one, int) and 0 < one < 2**63  # what SQLite can take
+
+
+def _not_understood() -> UsageProblem:
+    return UsageProblem(
         "The daemon does not understand this command; nothing was done.",
         hint="Are the command and the daemon of the same version?",
     )

@@ -49,6 +49,7 @@ INSTANCE_REASONS: dict[str, str] = {
     "changed": "the file changed before it could be sent: looked at again",
     "reappeared": "its file had left and is back",
     "hangs": "its folder does not answer: it waits until that does",
+    "healed": "the archive had lost it, and a person had it sent again (`verify --heal`)",
     "retried": "a person asked for it to be tried again",
     # sending, unconfirmed
     "sent": "the request is on its way, or the answer was not recorded",

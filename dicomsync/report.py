@@ -18,7 +18,7 @@ from dicomsync import failures, words
 from dicomsync.errors import UsageProblem
 from dicomsync.handles import handle, number
 from dicomsync.ledger import Reader, ends
-from dicomsync.model import FileState, InstanceState, StatKey
+from dicomsync.model import FileState, InstanceState, Sighting, StatKey
 
 Record = dict[str, Any]
 Look = Callable[[tuple[bytes, ...]], tuple[StatKey | str | None, ...]]
@@ -105,15 +105,20 @@ def _instance(row: Record, base: str, paths: list[str]) -> Record:
 
 def _proof(row: Record) -> str:
     """Say how it is known that the archive has it."""
+    if row["found"] in (Sighting.MISSING, Sighting.DIFFERS):
+        return str(row["found"])
     if row["verified_at"] is not None:
         return "compared"
-    return "found" if row["reason"] == "presence-only" else "acknowledged"
+    asked = row["reason"] == "presence-only" or row["found"] == Sighting.PRESENT
+    return "found" if asked else "acknowledged"
 
 
 PROOFS = {
     "compared": "its bytes were compared with the archive's and are equal",
-    "found": "the archive was asked and has it; its bytes could not be compared",
+    "found": "the archive was asked and has it; its bytes were not compared",
     "acknowledged": "the archive named it as stored; not compared",
+    "missing": "the archive was asked twice since, and does not have it any more",
+    "differs": "the archive was found to have other bytes since",
 }
 
 

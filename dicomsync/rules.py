@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dicomsync.dicomweb.response import Failed, Referenced, StoreResponse
-from dicomsync.failures import Act, failure, in_words
-from dicomsync.model import Due, InstanceState, Transition
+from dicomsync.failures import Act, failure, in_words, warning
+from dicomsync.model import Due, InstanceState, Sighting, Transition
 from dicomsync.pacing import Signal, Trouble
 
 ALONE_AFTER = 2  # attempts with an unclear failure before an instance travels alone
@@ -173,8 +173,8 @@ def _act(item: Failed) -> Act:
 
 def _stored(due: Due, item: Referenced) -> Transition:
     """Take the archive's word for it, and keep its warnings."""
-    warning = "" if item.warning is None else f"warning {item.warning:04X}"
-    words = " ".join(text for text in (warning, *item.warnings) if text)
+    remark = "" if item.warning is None else warning(item.warning)
+    words = "; ".join(text for text in (remark, *item.warnings) if text)
     reason = "warning" if words else ""
     return Transition(due.instance_id, InstanceState.STORED, reason, detail=words)
 
@@ -323,6 +323,7 @@ class Finding(StrEnum):
     EQUAL = "equal"  # there, and the same from byte 128 on
     DIFFERENT = "different"
     INCOMPARABLE = "incomparable"  # there, but its bytes are not to be had, or no file holds ours any more
+    PRESENT = "present"  # there; its bytes were not asked for
     UNREAD = "unread"  # there, but our file cannot be read just now
     FAILED = "failed"  # the question itself got no good answer
 
@@ -344,7 +345,7 @@ def after_look(due: Due, finding: Finding, sha256: bytes | None, confirm_wait: f
             if due.reason in _FROM_US:
                 return Transition(same, InstanceState.STORED, "presence-only", sha256=sha256)
             return Transition(same, InstanceState.CONFLICT, "incomparable", sha256=sha256)
-        case Finding.FAILED | Finding.UNREAD:
+        case Finding.FAILED | Finding.UNREAD | Finding.PRESENT:
             return Transition(
                 same,
                 InstanceState.UNCONFIRMED,
@@ -369,3 +370,21 @@ def after_look(due: Due, finding: Finding, sha256: bytes | None, confirm_wait: f
     return Transition(
         same, InstanceState.PENDING, "absent", wait_seconds=wait_again, counts=True, together=due.together
     )
+
+
+def sighted(due: Due, finding: Finding) -> Sighting | None:
+    """Say what a look at a stored instance saw; None where the question got no good answer.
+
+    Only a second look that does not find it either makes it missing: an archive's index may lag.
+    """
+    match finding:
+        case Finding.FAILED:
+            return None
+        case Finding.ABSENT:
+            return Sighting.MISSING if due.looks else Sighting.ABSENT
+        case Finding.EQUAL:
+            return Sighting.EQUAL
+        case Finding.DIFFERENT:
+            return Sighting.DIFFERS
+        case Finding.PRESENT | Finding.INCOMPARABLE | Finding.UNREAD:
+            return Sighting.PRESENT

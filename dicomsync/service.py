@@ -163,6 +163,7 @@ def _run_once(
         once=True,
         sends=not dry_run,
         stores=stores,
+        after_store=config.verify.after_store,
     )
     engine = Engine(ledger, folders, archive, pace, hands)
     with _stop_signals(engine) as stopped:

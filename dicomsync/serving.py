@@ -54,6 +54,10 @@ class Desk:
                 yield {"instances": _done(engine.order(partial(engine.withdraw, order))), "last": True}
             case orders.Settle():
                 yield {"instances": _done(engine.order(partial(engine.settle, order))), "last": True}
+            case orders.Saw():
+                yield {"alarms": _done(engine.order(partial(engine.saw, order))), "last": True}
+            case orders.Heal():
+                yield {"healed": _done(engine.order(partial(engine.heal, order))), "last": True}
             case orders.Backfill():
                 yield from self._backfill(engine, order)
 

@@ -30,6 +30,11 @@ MEANINGS = {
     InstanceState.DELETED: "deleted",
 }
 
+LOST = {
+    "missing": "the archive was asked twice and does not have it any more: needs a person (`verify`)",
+    "differs": "the archive has other bytes than were stored: needs a person (`verify --bytes`)",
+}
+
 
 def snapshot(reader: Reader, wall: float) -> dict[str, Any]:
     """Give the status as plain values; `schema` changes only when a key changes its meaning.
@@ -49,6 +54,7 @@ def snapshot(reader: Reader, wall: float) -> dict[str, Any]:
         "oldest_pending_seconds": None if oldest is None else max(0.0, round(wall - oldest, 3)),
         "last_answer_seconds": None if answered is None else max(0.0, round(wall - answered, 3)),
         "studies": {"known": known, "pending": pending},
+        "lost": reader.lost(),
         "counts": {state.value: n for state, n in counts.instances.items()},
         "files": {state.value: n for state, n in counts.files.items()},
         "folders": [
@@ -96,6 +102,9 @@ def text(status: dict[str, Any]) -> str:
         "Files",
         _states([(state, status["files"][state.value]) for state in FileState]),
     ]
+    lost = [[name, f"{n:,}", LOST[name]] for name, n in status["lost"].items() if n]
+    if lost:
+        lines += ["", "Of what is stored", words.table(lost)]
     if status["folders"]:
         lines += ["", "Folders"]
     for folder in status["folders"]:
@@ -105,6 +114,7 @@ def text(status: dict[str, Any]) -> str:
             lines.append(f"    has not answered for {words.span(hangs)}: is the server of this mount there?")
     troubled = sum(status["counts"][s] for s in ("conflict", "rejected", "missed"))
     troubled += sum(status["files"][s] for s in ("held", "missed"))
+    troubled += sum(status["lost"].values())
     if troubled:
         lines += ["", f"{words.count(troubled, 'case')} for a person: `dicomsync explain` lists them."]
     return "\n".join(lines)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dicomsync.batching import Caps
 from dicomsync.model import Moment
+
+AfterStore = Literal["none", "search", "bytes"]
+"""How what was stored is checked in the background: not at all, that it is there, that it is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Pace:
     once: bool = True
     sends: bool = True
     stores: bool = True
+    after_store: AfterStore = "none"
 
     def at(self, now: Moment) -> float:
         """Give the moment on the scale of the ledger's `due_at`."""

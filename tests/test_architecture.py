@@ -48,7 +48,10 @@ MAP: dict[str, str] = {
     "suspects": "ledger model pulse",
     "intake": "enrolment jobs passes pulse scan settle suspects ledger model work",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
-    "engine": "batching delivery dicomweb errors intake ledger model orders passes scan suspects visits work",
+    "audit": "delivery dicomweb handles jobs ledger model pacing rules work",
+    "verify": "dicomweb errors handles jobs ledger model orders pacing rules",
+    "engine": "audit batching delivery dicomweb errors intake ledger model orders passes scan"
+    " suspects visits work",
     "wiring": "batching config dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
@@ -68,7 +71,8 @@ MAP: dict[str, str] = {
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
     "commands": "byhand click config daemon demo dicomweb doctor errors explain forecast handover jobs ledger"
-    " logs model notify orders progress report sandbox scan service setup status summary upkeep wiring words",
+    " logs model notify orders progress report sandbox scan service setup status summary upkeep verify wiring"
+    " words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",

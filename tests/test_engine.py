@@ -577,7 +577,8 @@ def test_warnings_are_kept(world: World) -> None:
     world.archive.answers = [gives(202, response)]
     world.until_done()
     (row,) = world.reader.instances_under("1.2.3.1")
-    assert (row["state"], row["reason"], row["detail"]) == ("stored", "warning", "warning B000 coerced")
+    assert (row["state"], row["reason"]) == ("stored", "warning")
+    assert row["detail"] == "warning B000: data elements were coerced; coerced"
 
 
 def test_an_instance_named_in_both_sequences_is_asked_about(world: World) -> None:

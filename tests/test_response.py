@@ -79,6 +79,37 @@ def test_coerced_attributes_are_a_warning() -> None:
         assert "Original Attributes" in answer.referenced[0].warnings[0]
 
 
+def test_which_attributes_were_coerced_is_told_by_their_tags_and_never_by_what_they_held() -> None:
+    before = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]}, "0008009": {}, "00080080": {}}
+    original = {"04000550": sq(before), "04000565": {"vr": "CS", "Value": ["COERCE"]}}
+    answer = parsed(
+        {"00081199": sq(ref("1.1", **{"04000561": sq(original, original), "00081196": us(0xB000)}))}
+    )
+    assert answer is not None
+    (told,) = answer.referenced[0].warnings
+    assert told.endswith("(Original Attributes Sequence): 00100010 00080080 (COERCE)")
+    assert "Doe" not in told
+
+
+def test_coerced_attributes_without_end_are_told_in_bounds() -> None:
+    many: dict[str, object] = {f"{0x00110000 + number:08X}": {} for number in range(5000)}
+    answer = parsed({"04000561": sq({"04000550": sq(many)}), "00081199": sq(ref("1.1"))})
+    assert answer is not None
+    assert len(answer.referenced[0].warnings[0]) < 1000
+    assert answer.referenced[0].warnings[0].endswith("…")
+
+
+def test_a_failed_attribute_that_is_named_apart_is_told_with_its_tag() -> None:
+    failed = sq(
+        {"00720026": {"vr": "AT", "Value": ["00100030"]}, "00000902": {"vr": "LO", "Value": ["bad date"]}},
+        {"00720026": {"vr": "AT", "Value": ["00100040"]}},
+        {"00720026": {"vr": "AT", "Value": ["\u001b[31mx"]}},
+    )
+    answer = parsed({"00081199": sq(ref("1.1", **{"00741048": failed}))})
+    assert answer is not None
+    assert answer.referenced[0].warnings == ("00100030 bad date", "00100040")
+
+
 def test_google_says_in_words_what_its_reason_means() -> None:
     words = {"vr": "LT", "Value": ["already exists, data differ"]}
     for module in (

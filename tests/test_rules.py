@@ -315,7 +315,11 @@ def test_a_warning_is_kept_and_the_instance_is_stored_all_the_same() -> None:
         for code, texts in ((None, ()), (0xB000, ()), (None, ("DICOM100: (0010,0020) - too long",)))
     )
     assert (plain.state, plain.reason, plain.detail) == (STORED, "", "")
-    assert (warned.state, warned.reason, warned.detail) == (STORED, "warning", "warning B000")
+    assert (warned.state, warned.reason, warned.detail) == (
+        STORED,
+        "warning",
+        "warning B000: data elements were coerced",
+    )
     assert (told.state, told.reason) == (STORED, "warning")
     assert "too long" in told.detail
 

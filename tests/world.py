@@ -24,7 +24,7 @@ from dicomsync.ledger import Ledger, Reader
 from dicomsync.model import DUE, FileState, Folder, InstanceState, Moment
 from dicomsync.samples import instance
 from dicomsync.scan import look
-from dicomsync.work import Pace
+from dicomsync.work import AfterStore, Pace
 
 URL = "http://archive.test/dicom-web"
 STUDY = "1.2.3"
@@ -64,9 +64,16 @@ class FakeArchive:
     refuse: dict[str, int] = field(default_factory=dict)  # SOP Instance UID -> Failure Reason
     down: bool = False
     searches_fail: int = 0  # with this status
+    refuses_retrieve: int = 0  # likewise
+    asked: list[set[str]] = field(default_factory=list)  # the SOP Instance UIDs of each search
     on_part: Callable[[], None] = lambda: None
     in_flight: set[str] = field(default_factory=set)
     of_study: str | None = None  # what the last store named in its URL
+
+    @property
+    def searches(self) -> int:
+        """How often it was searched."""
+        return len(self.asked)
 
     # what a Client offers
 
@@ -95,6 +102,7 @@ class FakeArchive:
     def present(self, study: str, uids: Mapping[str, str]) -> frozenset[str]:
         del study
         self._reach()
+        self.asked.append(set(uids))
         if self.searches_fail:
             raise Refused("refused", status=self.searches_fail)
         return frozenset(uid for uid in uids if uid in self.held)
@@ -103,6 +111,8 @@ class FakeArchive:
     def instance(self, study: str, series: str, sop: str) -> Iterator[Iterator[bytes]]:
         del study, series
         self._reach()
+        if self.refuses_retrieve:
+            raise Refused("refused", status=self.refuses_retrieve)
         if sop not in self.held:
             raise NotThere("not there", status=404)
         yield iter([self.held[sop]])
@@ -171,6 +181,7 @@ class World:
         self.new_only = False
         self.sends = True
         self.mends = False
+        self.after_store: AfterStore = "none"
         self.start()
 
     def start(self) -> None:
@@ -178,7 +189,9 @@ class World:
         self.hands = SameThread()
         self.ledger = Ledger.open(self.ledger_path, mends=self.mends)
         folder = Folder(os.fsencode(self.folder), settle_seconds=self.settle_seconds, new_only=self.new_only)
-        pace = Pace(self.now, self.caps, 30.0, self.transfers, once=self.once, sends=self.sends)
+        pace = Pace(
+            self.now, self.caps, 30.0, self.transfers, self.once, self.sends, after_store=self.after_store
+        )
         archive = dicomweb.Archive(URL)
         self.engine = Engine(self.ledger, [folder], archive, pace, self.hands, random.Random(1))
         self.engine.begin(self.now)

@@ -14,7 +14,22 @@ from dicomsync.commands.report import report
 from dicomsync.commands.retry import retry
 from dicomsync.commands.run import run
 from dicomsync.commands.tryout import demo, sandbox
+from dicomsync.commands.verify import verify
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (archive, backfill, demo, doctor, explain, init, ledger, report, retry, run, sandbox, status)
+COMMANDS = (
+    archive,
+    backfill,
+    demo,
+    doctor,
+    explain,
+    init,
+    ledger,
+    report,
+    retry,
+    run,
+    sandbox,
+    status,
+    verify,
+)

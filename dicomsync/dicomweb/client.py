@@ -20,7 +20,7 @@ from .delete import Deletion
 from .identify import Identified, identify
 from .kinds import GENERIC, KINDS, ORTHANC
 from .multipart import ReceivedPart
-from .presence import present
+from .presence import inventory, present
 from .retrieve import Metadata
 from .search import Level, Query, SearchResults
 from .session import Session
@@ -167,6 +167,13 @@ class Client:
         where it would be.
         """
         return present(self._session, self.kind, study, uids)
+
+    def inventory(self, study: str) -> Iterator[tuple[str, str]]:
+        """Give the SOP and Series Instance UIDs of all that the archive has in a study, page by page.
+
+        What it does not give is not proved absent: `present` is for that.
+        """
+        return inventory(self._session, self.kind, study)
 
     # Delete
 

@@ -28,6 +28,28 @@ def present(session: Session, kind: Kind, study: str, uids: Mapping[str, str]) -
     return _by_series(session, kind, study, uids)
 
 
+def inventory(session: Session, kind: Kind, study: str) -> Iterator[tuple[str, str]]:
+    """Give the SOP and the Series Instance UID of every instance the archive has in this study.
+
+    The series is "" where a row does not name it.
+    """
+    where = session.resource(study)
+    if kind.searches_across:
+        yield from _listed(session, kind, f"{where}/instances?", "")
+        return
+    for page in pages(session, f"{where}/series?", "series", lambda: kind.page_limit):
+        for row in page.rows:
+            if (series := uid(row, SERIES_INSTANCE_UID)) is not None:
+                yield from _listed(session, kind, f"{where}/series/{checked_uid(series)}/instances?", series)
+
+
+def _listed(session: Session, kind: Kind, url: str, series: str) -> Iterator[tuple[str, str]]:
+    for page in pages(session, url, "instances", lambda: kind.page_limit):
+        for row in page.rows:
+            if (one := uid(row, SOP_INSTANCE_UID)) is not None:
+                yield one, uid(row, SERIES_INSTANCE_UID) or series
+
+
 def _by_list(session: Session, kind: Kind, study: str, uids: Mapping[str, str]) -> frozenset[str]:
     url = session.url("studies", study, "instances")
     found: set[str] = set()

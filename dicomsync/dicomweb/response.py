@@ -6,6 +6,7 @@ Sequence names it; whatever cannot be understood names nothing, and what is not 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,12 @@ _ERROR_COMMENT: Final = "00000902"
 _ORIGINAL_ATTRIBUTES: Final = "04000561"
 _FAILED_ATTRIBUTES: Final = "00741048"  # Medical Imaging Server, v2: its conformance statement
 _GOOGLE_TEXT: Final = "00090097"  # Google Cloud Healthcare says in words what its reason 272 means
+
+_MODIFIED_ATTRIBUTES: Final = "04000550"  # in an item of Original Attributes: what they were before
+_MODIFICATION_REASON: Final = "04000565"  # COERCE or CORRECT
+_SELECTOR_ATTRIBUTE: Final = "00720026"
+_TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
+_MOST_TAGS: Final = 50
 
 _COERCED: Final = "the archive changed attributes of it (Original Attributes Sequence)"
 
@@ -84,18 +91,31 @@ def _is_module(dataset: Dataset) -> bool:
 
 
 def _referenced(dataset: Dataset) -> list[Referenced]:
-    coerced = (_COERCED,) if _ORIGINAL_ATTRIBUTES in dataset else ()
+    coerced = _coerced(dataset)
     return [
         Referenced(
             sop_instance_uid=sop_instance_uid,
             sop_class_uid=uid(item, _SOP_CLASS_UID) or "",
             warning=code(item, _WARNING_REASON),
-            warnings=_comments(item) + (coerced or ((_COERCED,) if _ORIGINAL_ATTRIBUTES in item else ())),
+            warnings=_comments(item) + (_coerced(item) or coerced),
             retrieve_url=text(item, _RETRIEVE_URL, 2048),
         )
         for item in items(dataset, _REFERENCED)
         if (sop_instance_uid := uid(item, _SOP_INSTANCE_UID))
     ]
+
+
+def _coerced(holder: Dataset) -> tuple[str, ...]:
+    """Say which attributes the archive changed: their tags, never what they held."""
+    if _ORIGINAL_ATTRIBUTES not in holder:
+        return ()
+    changes = items(holder, _ORIGINAL_ATTRIBUTES)
+    modified = (one for change in changes for one in items(change, _MODIFIED_ATTRIBUTES))
+    tags = list(dict.fromkeys(tag.upper() for one in modified for tag in one if _TAG.fullmatch(tag)))
+    whys = dict.fromkeys(why for change in changes if (why := text(change, _MODIFICATION_REASON, 16)))
+    more = ["…"] if len(tags) > _MOST_TAGS else []
+    told = " ".join([_COERCED + (":" if tags else ""), *tags[:_MOST_TAGS], *more, *(f"({w})" for w in whys)])
+    return (told,)
 
 
 def _failed(dataset: Dataset) -> list[Failed]:
@@ -113,5 +133,12 @@ def _failed(dataset: Dataset) -> list[Failed]:
 
 def _comments(item: Dataset) -> tuple[str, ...]:
     """The Error Comments of one item: its own, and one for each attribute that failed."""
-    holders = [item, *items(item, _FAILED_ATTRIBUTES)]
-    return tuple(comment for holder in holders if (comment := text(holder, _ERROR_COMMENT)))
+    own = text(item, _ERROR_COMMENT)
+    failed = [_failed_attribute(one) for one in items(item, _FAILED_ATTRIBUTES)]
+    return tuple(comment for comment in (own, *failed) if comment)
+
+
+def _failed_attribute(one: Dataset) -> str:
+    """Say what is wrong with one attribute: its tag where it is named apart, and the archive's words."""
+    tag, comment = text(one, _SELECTOR_ATTRIBUTE, 8), text(one, _ERROR_COMMENT)
+    return " ".join(word for word in (tag if _TAG.fullmatch(tag) else "", comment) if word)

@@ -7,6 +7,7 @@ read-only and never holds the writer up.
 from dicomsync.ledger.reader import Outcome, Reader
 from dicomsync.ledger.retries import Scope
 from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan, ends
+from dicomsync.ledger.stored_reader import StoredReader
 from dicomsync.ledger.writer import Ledger
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "Reader",
     "Scan",
     "Scope",
+    "StoredReader",
     "ends",
 ]

@@ -159,13 +159,20 @@ class FileVerbs:
 
     def source(self, instance_id: int, but_file: int | None = None) -> Source | None:
         """Give the file with the smallest path that holds an instance now, other than one."""
-        rows = self._db.execute(
-            f"""SELECT f.id, {_PATH}, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode
-            FROM files f JOIN directories d ON d.id = f.directory_id
-            WHERE f.instance_id = ? AND f.state = 'ready' AND f.id IS NOT ? ORDER BY 2 LIMIT 1""",
-            (instance_id, but_file),
-        ).fetchall()
-        return Source(rows[0][0], bytes(rows[0][1]), StatKey(*rows[0][2:])) if rows else None
+        return source_of(self._db, instance_id, but_file)
+
+
+def source_of(
+    db: sqlite3.Connection | sqlite3.Cursor, instance_id: int, but_file: int | None = None
+) -> Source | None:
+    """Give the file with the smallest path that holds an instance now, other than one."""
+    rows = db.execute(
+        f"""SELECT f.id, {_PATH}, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode
+        FROM files f JOIN directories d ON d.id = f.directory_id
+        WHERE f.instance_id = ? AND f.state = 'ready' AND f.id IS NOT ? ORDER BY 2 LIMIT 1""",
+        (instance_id, but_file),
+    ).fetchall()
+    return Source(rows[0][0], bytes(rows[0][1]), StatKey(*tuple(rows[0])[2:])) if rows else None
 
 
 def _shown(name: bytes) -> str | None:

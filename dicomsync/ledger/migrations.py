@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
-from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, listed
+from dicomsync.ledger.rows import CLAIMED, LOST, UNCLAIMED, WAITING, listed
 from dicomsync.model import FileState, InstanceState
 
 if TYPE_CHECKING:
@@ -95,7 +95,11 @@ _TABLES = (
         together INTEGER, -- the most instances its next request may hold
         batch_id INTEGER REFERENCES batches (id), -- the latest
         stored_at REAL,
-        verified_at REAL -- when the archive's copy was compared and found equal
+        verified_at REAL, -- when the archive's copy was compared and found equal
+        found TEXT NOT NULL DEFAULT '', -- of a stored one, when last asked: present, equal, absent (once),
+            -- missing (twice), differs
+        found_at REAL, -- when that was
+        check_at REAL -- when the archive is to be asked about it in the background; NULL: not by itself
     ) STRICT""",
     """CREATE TABLE batches (
         id INTEGER PRIMARY KEY,
@@ -140,6 +144,8 @@ _INDEXES = (
     "CREATE INDEX files_of_instance ON files (instance_id) WHERE instance_id IS NOT NULL",
     "CREATE INDEX files_odd ON files (state) WHERE state IN ('held', 'missed')",
     "CREATE INDEX instances_odd ON instances (state) WHERE state IN ('conflict', 'rejected', 'missed')",
+    "CREATE INDEX instances_to_check ON instances (check_at) WHERE check_at IS NOT NULL",
+    f"CREATE INDEX instances_lost ON instances (found) WHERE {LOST}",
     "CREATE INDEX files_unsettled ON files (directory_id) WHERE state = 'settling'",
     "CREATE INDEX studies_due ON studies (due_at) WHERE pending > 0",
     "CREATE INDEX studies_due_live ON studies (due_at) WHERE live > 0",
@@ -187,6 +193,7 @@ _VIEWS = (
     f"""CREATE VIEW instance_list AS
         SELECT i.id AS instance, s.study_instance_uid, i.series_instance_uid, i.sop_instance_uid,
             i.size_bytes, lower(hex(i.sha256)) AS sha256, i.state, i.reason, i.detail, i.attempts,
+            i.found, {_TIME.format("i.found_at")} AS found_utc,
             {_TIME.format("i.seen_at")} AS seen_utc, {_TIME.format("i.stored_at")} AS stored_utc,
             {_TIME.format("i.verified_at")} AS verified_utc
         FROM instances i JOIN studies s ON s.id = i.study_id""",
@@ -200,6 +207,10 @@ _VIEWS = (
             study_instance_uid, sop_instance_uid
         FROM file_list WHERE file_state IN ('held', 'missed')
             OR instance_state IN ('conflict', 'rejected', 'missed')""",
+    f"""CREATE VIEW lost_list AS
+        SELECT i.id AS instance, s.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.found,
+            {_TIME.format("i.found_at")} AS found_utc, {_TIME.format("i.stored_at")} AS stored_utc
+        FROM instances i JOIN studies s ON s.id = i.study_id WHERE {LOST}""",
 )
 
 

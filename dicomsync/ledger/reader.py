@@ -8,15 +8,15 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dicomsync.ledger import opening
 from dicomsync.ledger.account import AccountQueries
 from dicomsync.ledger.care import Prunable, prunable
 from dicomsync.ledger.guard import Doubt
-from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, Counts, ends
+from dicomsync.ledger.rows import CLAIMED, LOST, UNCLAIMED, WAITING, Counts, ends
 from dicomsync.ledger.writer import Ledger
-from dicomsync.model import FileState, InstanceState
+from dicomsync.model import FileState, InstanceState, Sighting
 
 Row = dict[str, Any]
 
@@ -53,7 +53,7 @@ class Reader(AccountQueries):
         self._db.row_factory = sqlite3.Row
 
     @classmethod
-    def open(cls, path: Path) -> Reader:
+    def open(cls, path: Path) -> Self:
         """Open the ledger at `path` read-only; LedgerProblem where that cannot be."""
         return cls(opening.read_only(path))
 
@@ -62,7 +62,7 @@ class Reader(AccountQueries):
         """Read what the writer has open already, as a dry run must of its scratch ledger."""
         return cls(ledger.connection, own=False)
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -120,6 +120,17 @@ class Reader(AccountQueries):
             "SELECT (SELECT count(*) FROM studies), (SELECT count(*) FROM studies WHERE pending > 0)"
         ).fetchone()
         return row[0], row[1]
+
+    def lost(self) -> dict[str, int]:
+        """Count what is stored, and the archive does not have any more, or not as it was stored."""
+        rows = self._db.execute(f"SELECT found, count(*) FROM instances WHERE {LOST} GROUP BY found")
+        found = {row[0]: int(row[1]) for row in rows}
+        return {one.value: found.get(one.value, 0) for one in (Sighting.MISSING, Sighting.DIFFERS)}
+
+    def lost_instances(self, most: int) -> list[Row]:
+        """Give such instances, `most` of them at most."""
+        rows = self._db.execute(f"{_INSTANCE} WHERE {LOST} LIMIT ?", (most,))
+        return [dict(row) for row in rows]
 
     def folders(self) -> list[Row]:
         """Give each folder with what its latest scan counted."""

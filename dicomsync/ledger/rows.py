@@ -85,4 +85,6 @@ def listed(states: tuple[str, ...]) -> str:
 CLAIMED = f"state IN ({listed(CLAIMING)})"
 """The condition of a partial index; a query that wants the index must say it in the same words."""
 UNCLAIMED = f"state NOT IN ({listed(CLAIMING)})"
+LOST = "state = 'stored' AND found IN ('missing', 'differs')"
+"""Stored, the ledger said, and the archive does not have it any more, or has something else."""
 WAITING = f"state IN ({listed(DUE)})"

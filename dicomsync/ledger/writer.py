@@ -13,11 +13,12 @@ from pathlib import Path
 from dicomsync.errors import LedgerDamaged, UsageProblem
 from dicomsync.ledger import opening, salvage
 from dicomsync.ledger.care import CareVerbs
+from dicomsync.ledger.checks import CheckVerbs
 from dicomsync.ledger.guard import REBUILT, UNSEALED, Doubt, Guard, Seal, set_aside
 from dicomsync.ledger.readings import ReadingVerbs
 
 
-class Ledger(CareVerbs, ReadingVerbs):
+class Ledger(CareVerbs, CheckVerbs, ReadingVerbs):
     """The ledger, opened by its one owner. Every verb but `close` belongs inside `transaction()`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
