@@ -198,7 +198,7 @@ def test_dcm4chee_breaks_in_the_middle_and_names_nothing() -> None:
     with ScriptedServer(answering(lambda _: trace)) as server:
         stored = client(server, "dcm4chee", path=DCM4CHEE).store([BytesPart(FILE)], STUDY)
     assert (stored.status, stored.response) == (500, None)
-    assert asked(server) == [f"POST {DCM4CHEE}/studies"]
+    assert asked(server) == [f"POST {DCM4CHEE}/studies/{STUDY}"]
 
 
 def test_dcm4chee_invents_a_uid_for_what_it_cannot_read() -> None:
