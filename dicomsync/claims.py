@@ -124,8 +124,8 @@ def _alike(new: Whole, sha256: bytes | None, other: Known) -> bool | None:
         return False
     if other.sha256 is None or sha256 is None:
         # Without a file and without a hash nothing can ever be compared. Taking the file for one that
-        # was missed sends it, which loses nothing; for one that a person deleted, sends nothing.
+        # was missed sends it, which loses nothing; for one a person has decided against, sends nothing.
         if other.path is None and other.sha256 is None:
-            return other.state in (InstanceState.MISSED, InstanceState.DELETED)
+            return other.state in (InstanceState.MISSED, InstanceState.DELETED, InstanceState.SUPERSEDED)
         return None
     return other.sha256 == sha256

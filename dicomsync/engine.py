@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from dicomsync import batching, dicomweb, orders, visits
+from dicomsync import batching, dicomweb, orders, resolution, visits
 from dicomsync.audit import Audit
 from dicomsync.delivery import Delivery
 from dicomsync.errors import DicomsyncError, LedgerProblem
@@ -186,6 +186,13 @@ class Engine:
     def settle(self, order: orders.Settle, now: Moment) -> int:
         """Record what came of a person's deletion; belongs into an `order`."""
         return orders.settle(self._ledger, order, now.wall)
+
+    def resolve(self, order: resolution.Resolve, now: Moment) -> int:
+        """Record what a person decides about conflicts; belongs into an `order`."""
+        begins = order.step in (resolution.Step.BEGIN, resolution.Step.FIRST)
+        if begins and any(map(self.delivery.busy_with, resolution.studies(self._ledger, order))):
+            raise resolution.moving()
+        return resolution.resolve(self._ledger, order, self._pace.at(now), now.wall)
 
     def saw(self, order: orders.Saw, now: Moment) -> int:
         """Record what a person's `verify` saw in the archive; belongs into an `order`."""

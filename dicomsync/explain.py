@@ -162,6 +162,8 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
         lines.append(f"  SHA-256  {row['sha256'].hex()}")
     if row["reason"]:
         lines.append(f"  why: {_why(row['reason'], row['detail'])}")
+    if state is InstanceState.CONFLICT and row["likeness"]:
+        lines.append(f"  compared: {row['likeness']}")
     if row["batch_id"] is not None:
         batch = reader.batch(row["batch_id"])
         if batch is not None:
@@ -208,7 +210,7 @@ def _next(state: InstanceState, row: dict[str, Any], study: dict[str, Any], wall
         case InstanceState.UNCONFIRMED:
             return f"the archive is asked {when}" + (", for the second time" if row["looks"] else "")
         case InstanceState.CONFLICT:
-            return "a person decides; nothing more is sent under this UID"
+            return "a person decides: `dicomsync conflicts diff` shows both; no more is sent under this UID"
         case InstanceState.REJECTED:
             return "a person looks, or the file changes; it is not sent again by itself"
         case InstanceState.MISSED:

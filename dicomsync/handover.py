@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dicomsync import control, orders
+from dicomsync import control, orders, resolution
 from dicomsync.config import Config
 from dicomsync.engine import Progress
 from dicomsync.errors import DicomsyncError, LedgerInUse
@@ -93,6 +93,29 @@ def withdrawn(config: Config, withdraw: orders.Withdraw) -> Iterator[tuple[int, 
         with _changing(ledger):
             marked = orders.withdraw(ledger, withdraw)
         yield marked, settle
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def resolving(config: Config) -> Iterator[Callable[[resolution.Resolve], int]]:
+    """Give what records a person's steps about conflicts, each in a transaction of its own.
+
+    Raises what `withdrawn` does; a step raises DicomsyncError where it cannot be taken.
+    """
+    try:
+        ledger = Ledger.open(Path(config.ledger.path))
+    except LedgerInUse:
+        yield lambda order: _patient(lambda: _answer(config, order)["instances"])
+        return
+    try:
+
+        def take(order: resolution.Resolve) -> int:
+            now = time.time()
+            with _changing(ledger):
+                return resolution.resolve(ledger, order, now, now)
+
+        yield take
     finally:
         ledger.close()
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from dicomsync import dicomweb, header
+from dicomsync import copies, dicomweb, header
+from dicomsync.copies import FileChanged, opened
 from dicomsync.dicomweb.response import Referenced, StoreResponse
 from dicomsync.errors import (
     ArchiveProblem,
@@ -57,22 +58,9 @@ def _digest(path: bytes, key: StatKey) -> Digest:
     return running.digest()
 
 
-class FileChanged(Exception):
-    """The file is not the one that was proved whole: `key` is what it is now, None if it is gone."""
-
-    def __init__(self, key: StatKey | None) -> None:
-        super().__init__()
-        self.key = key
-
-
 def _chunks(path: bytes, key: StatKey) -> Iterator[bytes]:
     """Read a file that must be, and stay until its last byte is read, the one with this key."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileChanged(None) from None
-    try:
-        _same(descriptor, key)
+    with opened(path, key) as descriptor:
         left = key.size_bytes
         while left > 0:
             chunk = os.read(descriptor, min(left, CHUNK_BYTES))
@@ -80,15 +68,6 @@ def _chunks(path: bytes, key: StatKey) -> Iterator[bytes]:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             left -= len(chunk)
             yield chunk
-        _same(descriptor, key)
-    finally:
-        os.close(descriptor)
-
-
-def _same(descriptor: int, key: StatKey) -> None:
-    now = StatKey.of(os.fstat(descriptor))
-    if now != key:
-        raise FileChanged(now)
 
 
 @dataclass(slots=True)
@@ -363,32 +342,37 @@ def _compare(client: dicomweb.Client, kind: dicomweb.Kind, due: Due) -> tuple[Fo
     if ours is None:
         return Found(due.instance_id, Finding.UNREAD), Signal()
     try:
-        theirs, size_bytes = _remote_digest(client, due)
+        if kind.returns_sent_bytes:
+            theirs, size_bytes = copies.remote_digest(client, _uids(due), due.preamble)
+            same = theirs == ours and size_bytes == due.size_bytes
+            finding = Finding.EQUAL if same else Finding.DIFFERENT
+        else:
+            finding = _compare_rewritten(client, due, ours)
     except NotThere:
-        return Found(due.instance_id, Finding.ABSENT, ours), Signal()
+        finding = Finding.ABSENT
     except Refused as error:
-        if error.status in (400, 403, 406):  # this account, or this archive, does not give it out
-            return Found(due.instance_id, Finding.INCOMPARABLE, ours), Signal()
-        return Found(due.instance_id, Finding.FAILED, ours), signal_of(error)
+        if error.status not in (400, 403, 406):
+            return Found(due.instance_id, Finding.FAILED, ours), signal_of(error)
+        finding = Finding.INCOMPARABLE  # this account, or this archive, does not give it out
     except DicomsyncError as error:
         return Found(due.instance_id, Finding.FAILED, ours), signal_of(error)
-    if theirs == ours and size_bytes == due.size_bytes:
-        return Found(due.instance_id, Finding.EQUAL, ours), Signal()
-    rewritten = kind.returns_sent_bytes is False
-    return Found(due.instance_id, Finding.INCOMPARABLE if rewritten else Finding.DIFFERENT, ours), Signal()
+    except OSError:  # no room for the archive's copy, or our own disk
+        finding = Finding.FAILED
+    return Found(due.instance_id, finding, ours), Signal()
 
 
-def _remote_digest(client: dicomweb.Client, due: Due) -> tuple[bytes, int]:
-    running = hashlib.sha256(due.preamble or bytes(128))
-    size_bytes = 0
-    with client.instance(due.study_instance_uid, due.series_instance_uid, due.sop_instance_uid) as chunks:
-        for chunk in chunks:
-            if size_bytes < 128:
-                running.update(chunk[128 - size_bytes :])
-            else:
-                running.update(chunk)
-            size_bytes += len(chunk)
-    return running.digest(), size_bytes
+def _uids(due: Due) -> tuple[str, str, str]:
+    return due.study_instance_uid, due.series_instance_uid, due.sop_instance_uid
+
+
+def _compare_rewritten(client: dicomweb.Client, due: Due, ours: bytes) -> Finding:
+    """Compare with an archive that may rewrite what it stores: bytes first, then the datasets."""
+    with copies.fetched(client, _uids(due)) as copy:
+        if copies.digest_of(copy, due.preamble) == ours:
+            return Finding.EQUAL
+        if due.source is None:
+            return Finding.INCOMPARABLE
+        return copies.agreement(due.source, copy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class InstanceState(StrEnum):
     STORED = "stored"
     CONFLICT = "conflict"
     REJECTED = "rejected"
+    SUPERSEDED = "superseded"  # a person kept another content under its UID
     MISSED = "missed"
     LEAVING = "leaving"
     DELETING = "deleting"

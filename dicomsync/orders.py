@@ -6,6 +6,7 @@ same function with the same value.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Any
 from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Ledger, Scope
 from dicomsync.model import InstanceState, Seen, Sighting
+from dicomsync.resolution import Resolve, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def heal(ledger: Ledger, order: Heal, at: float, wall: float) -> int:
     return ledger.heal(order.instance_ids, at, wall)
 
 
-Order = Retry | Backfill | Withdraw | Settle | Saw | Heal
+Order = Retry | Backfill | Withdraw | Settle | Saw | Heal | Resolve
 
 
 def to_message(order: Order) -> dict[str, Any]:
@@ -215,6 +217,8 @@ def from_message(message: Mapping[str, Any]) -> Order:
             "deleted": bool(deleted),
         }:
             return Settle(study, series, sop, deleted)
+        case {"order": "resolve", "step": str(step), "of": list(of)} if _pairs(step, of):
+            return Resolve(step, tuple((int(row), str(word)) for row, word in of))
         case {"order": "saw", "asked_at": int() | float() as asked_at, "seen": list(seen)}:
             return Saw(float(asked_at), tuple(map(_seen, seen)))
         case {"order": "heal", "instance_ids": list(ids)} if all(map(_is_row, ids)):
@@ -245,3 +249,16 @@ def _not_understood() -> UsageProblem:
 
 def _texts(values: Sequence[object]) -> bool:
     return all(isinstance(value, str) and "\0" not in value for value in values)
+
+
+def _pairs(step: str, of: Sequence[object]) -> bool:
+    word = re.compile("[0-9a-f]{64}" if step in (Step.BEGIN, Step.REPLACED) else "[a-z]*")
+    return step in set(Step) and all(
+        isinstance(one, list)
+        and len(one) == 2
+        and type(one[0]) is int
+        and _is_row(one[0])
+        and isinstance(one[1], str)
+        and word.fullmatch(one[1])
+        for one in of
+    )

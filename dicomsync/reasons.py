@@ -65,12 +65,19 @@ INSTANCE_REASONS: dict[str, str] = {
     "refused-alone": "the archive refused it, alone in its request",
     # stored
     "confirmed": "the answer was lost; the archive was asked, and has the same bytes",
+    "agrees": "the archive rewrites what it stores: UIDs, SOP class, transfer syntax and pixels are the same",
+    "resolved": "a person had it stored in the place of another content; compared, and the same",
     "presence-only": "the archive has it; its bytes could not be compared",
     "warning": "stored, with a warning from the archive",
     # conflict
     "differs": "the archive has other content under this SOP Instance UID",
     "incomparable": "the archive has this SOP Instance UID; the contents could not be compared",
     "other-file": "another file has other content under this SOP Instance UID, and goes first",
+    "resolving": "a person has it stored in the place of another content; how far that came is not recorded:"
+    " give the same command again",
+    # superseded
+    "kept-archive": "a person kept what the archive has: this content is not stored",
+    "kept-folder": "a person had another content stored in its place",
     # rejected
     "too-large": "larger than the archive, or a proxy before it, accepts (nginx: client_max_body_size)",
     # deleting, deleted

@@ -109,13 +109,14 @@ def _proof(row: Record) -> str:
         return str(row["found"])
     if row["verified_at"] is not None:
         return "compared"
-    asked = row["reason"] == "presence-only" or row["found"] == Sighting.PRESENT
-    return "found" if asked else "acknowledged"
+    asked = "found" if row["found"] == Sighting.PRESENT else "acknowledged"
+    return {"presence-only": "found", "agrees": "agrees"}.get(row["reason"], asked)
 
 
 PROOFS = {
     "compared": "its bytes were compared with the archive's and are equal",
     "found": "the archive was asked and has it; its bytes were not compared",
+    "agrees": "the archive rewrites what it stores; its UIDs, transfer syntax and pixel data are the same",
     "acknowledged": "the archive named it as stored; not compared",
     "missing": "the archive was asked twice since, and does not have it any more",
     "differs": "the archive was found to have other bytes since",

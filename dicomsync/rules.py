@@ -321,6 +321,7 @@ class Finding(StrEnum):
 
     ABSENT = "absent"
     EQUAL = "equal"  # there, and the same from byte 128 on
+    AGREES = "agrees"  # there and rewritten: UIDs, SOP class, transfer syntax and pixel data are the same
     DIFFERENT = "different"
     INCOMPARABLE = "incomparable"  # there, but its bytes are not to be had, or no file holds ours any more
     PRESENT = "present"  # there; its bytes were not asked for
@@ -339,6 +340,8 @@ def after_look(due: Due, finding: Finding, sha256: bytes | None, confirm_wait: f
             found = due.reason in ("duplicate", "already-there", "doubted")
             reason = "already-there" if found else "confirmed"
             return Transition(same, InstanceState.STORED, reason, verified=True, sha256=sha256)
+        case Finding.AGREES:
+            return Transition(same, InstanceState.STORED, "agrees", sha256=sha256)
         case Finding.DIFFERENT:
             return Transition(same, InstanceState.CONFLICT, "differs", sha256=sha256)
         case Finding.INCOMPARABLE:
@@ -386,5 +389,5 @@ def sighted(due: Due, finding: Finding) -> Sighting | None:
             return Sighting.EQUAL
         case Finding.DIFFERENT:
             return Sighting.DIFFERS
-        case Finding.PRESENT | Finding.INCOMPARABLE | Finding.UNREAD:
+        case Finding.PRESENT | Finding.AGREES | Finding.INCOMPARABLE | Finding.UNREAD:
             return Sighting.PRESENT

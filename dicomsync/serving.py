@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dicomsync import orders
+from dicomsync import orders, resolution
 from dicomsync.config import Config
 from dicomsync.engine import Engine
 from dicomsync.errors import DicomsyncError, UsageProblem
@@ -54,6 +54,8 @@ class Desk:
                 yield {"instances": _done(engine.order(partial(engine.withdraw, order))), "last": True}
             case orders.Settle():
                 yield {"instances": _done(engine.order(partial(engine.settle, order))), "last": True}
+            case resolution.Resolve():
+                yield {"instances": _done(engine.order(partial(engine.resolve, order))), "last": True}
             case orders.Saw():
                 yield {"alarms": _done(engine.order(partial(engine.saw, order))), "last": True}
             case orders.Heal():

@@ -24,6 +24,7 @@ MEANINGS = {
     InstanceState.STORED: "in the archive",
     InstanceState.CONFLICT: "other content under a UID that is taken: needs a person",
     InstanceState.REJECTED: "refused by the archive: needs a person",
+    InstanceState.SUPERSEDED: "a person kept another content under its UID: done with",
     InstanceState.MISSED: "left its folder before it could be stored: needs a person",
     InstanceState.LEAVING: "to be deleted, in its grace period",
     InstanceState.DELETING: "being deleted",

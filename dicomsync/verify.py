@@ -256,6 +256,7 @@ class Verification:
 _COMPARED = {
     Finding.EQUAL: (Sign.SAME, Sighting.EQUAL, ""),
     Finding.DIFFERENT: (Sign.DIFFERS, Sighting.DIFFERS, ""),
+    Finding.AGREES: (Sign.SAME, Sighting.PRESENT, "the archive rewrites what it stores; its dataset agrees"),
     Finding.INCOMPARABLE: (Sign.UNCHECKED, Sighting.PRESENT, "it is there; its bytes cannot be compared"),
     Finding.UNREAD: (Sign.UNCHECKED, Sighting.PRESENT, "it is there; no file is left to compare it with"),
 }

@@ -60,8 +60,8 @@ class Orthanc:
     def __init__(self, directory: Path, *, dicom: bool = False, overwrites: bool = False) -> None:
         self.port = free_port()
         self.dicom_port = free_port() if dicom else None
-        self.directory = directory
         self.overwrites = overwrites
+        self.directory = directory
         self._name = f"tests-{uuid.uuid4().hex}"  # so that no other server on the port passes for it
         self._process: subprocess.Popen[bytes] | None = None
         # Plain HTTP: loading certificates would take longer than the requests.
@@ -177,8 +177,7 @@ class Orthanc:
 def running(directory: Path, *, dicom: bool = False, overwrites: bool = False) -> Iterator[Orthanc]:
     """Run one for as long as the block lasts; `dicom`: it takes DIMSE C-STORE too.
 
-    `overwrites`: what comes with the UIDs of what it has replaces that, and is otherwise dropped; it
-    answers both as stored.
+    `overwrites`: a Store of what is there already replaces it, in silence.
     """
     server = Orthanc(directory, dicom=dicom, overwrites=overwrites)
     try:

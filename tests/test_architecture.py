@@ -36,13 +36,16 @@ MAP: dict[str, str] = {
     "walk": "",
     "header": "model walk",
     "samples": "pydicom",
-    "jobs": "dicomweb header scan rules pacing model errors",
+    "compare": "pydicom",
+    "copies": "compare dicomweb model rules",
+    "jobs": "copies dicomweb header scan rules pacing model errors",
     "work": "batching model",
     "ledger": "model errors claims mounts sqlite_utils",
     "enrolment": "claims failures handles jobs ledger model work",
     "passes": "scan handles ledger model work",
     "pulse": "handles ledger model work",
-    "orders": "errors ledger model",
+    "resolution": "errors ledger model",
+    "orders": "errors ledger model resolution",
     "visits": "errors intake model passes scan",
     "control": "errors",
     "suspects": "ledger model pulse",
@@ -50,14 +53,15 @@ MAP: dict[str, str] = {
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
     "audit": "delivery dicomweb handles jobs ledger model pacing rules work",
     "verify": "dicomweb errors handles jobs ledger model orders pacing rules",
-    "engine": "audit batching delivery dicomweb errors intake ledger model orders passes scan"
-    " suspects visits work",
+    "engine": "audit batching delivery dicomweb errors intake ledger model orders passes"
+    " resolution scan suspects visits work",
     "wiring": "batching config dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
-    "byhand": "batching delivery dicomweb errors failures header jobs model rules scan words",
-    "serving": "config engine errors ledger orders wiring",
-    "handover": "config control engine errors ledger model orders scan service visits wiring",
+    "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
+    " ledger model resolution rules scan words",
+    "serving": "config engine errors ledger orders resolution wiring",
+    "handover": "config control engine errors ledger model orders resolution scan service visits wiring",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
     "status": "ledger model failures words",
@@ -70,9 +74,9 @@ MAP: dict[str, str] = {
     "doctor": "byhand config dicomweb errors ledger model mounts samples scan watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
-    "commands": "byhand click config daemon demo dicomweb doctor errors explain forecast handover jobs ledger"
-    " logs model notify orders progress report sandbox scan service setup status summary upkeep verify wiring"
-    " words",
+    "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
+    " handles handover jobs ledger logs model notify orders progress report resolution sandbox scan service"
+    " setup status summary upkeep verify wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",
@@ -155,7 +159,7 @@ def test_each_outside_package_has_its_doors_and_no_other(package: str) -> None:
         "httpx": {"dicomweb"},
         "httpcore": {"dicomweb"},
         "tenacity": {"dicomweb"},
-        "pydicom": {"samples", "sandbox"},
+        "pydicom": {"compare", "samples", "sandbox"},
         "sqlite_utils": {"ledger"},
         "pydantic": {"config"},
         "click": {"cli", "commands"},

@@ -94,6 +94,7 @@ CLASHES = [
     (InstanceState.REJECTED, A, Claim.NEW),  # these claim nothing any more
     (InstanceState.MISSED, A, Claim.NEW),
     (InstanceState.DELETED, A, Claim.NEW),
+    (InstanceState.SUPERSEDED, A, Claim.NEW),
 ]
 
 

@@ -150,7 +150,7 @@ def test_status_for_programs_has_every_state_and_the_age_of_the_oldest(
     assert told["counts"]["stored"] == 12
     assert set(told["counts"]) == {
         *("pending", "sending", "unconfirmed", "stored", "conflict", "rejected", "missed"),
-        *("leaving", "deleting", "deleted"),
+        *("superseded", "leaving", "deleting", "deleted"),
     }
     assert set(told["files"]) == {"settling", "held", "ignored", "ready", "gone", "missed"}
     assert told["oldest_pending_seconds"] is None

@@ -13,6 +13,7 @@ from dicomsync import orders
 from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Scope
 from dicomsync.model import FileState, Folder, InstanceState, Moment
+from dicomsync.resolution import Resolve
 from dicomsync.visits import Visit
 
 from .world import STUDY, World
@@ -397,6 +398,8 @@ def test_one_that_was_never_sent_is_not_brought_back_by_a_move_either(world: Wor
         orders.Retry(),
         orders.Withdraw("1.2"),
         orders.Settle("1.2", "1.3", None, True),
+        Resolve("replaced", ((7, "0f" * 32),)),
+        Resolve("keep archive", ((7, ""), (8, ""))),
         orders.Backfill("http://a/b", ("/x", os.fsdecode(b"/\xff")), ("*",), ()),
     ],
 )
@@ -416,6 +419,11 @@ def test_an_order_comes_through_the_socket_as_it_was(sound: orders.Order) -> Non
         {"order": "retry", "uids": [1], "rejected": True, "reason": None, "held": False},
         {"order": "retry", "uids": [], "rejected": 1, "reason": None, "held": False},
         {"order": "backfill", "archive": "x", "paths": ["/a\0b"], "include": [], "exclude": []},
+        {"order": "resolve", "step": "burn", "of": []},
+        {"order": "resolve", "step": "replaced", "of": [[1, "0f"]]},
+        {"order": "resolve", "step": "undo", "of": [[True, ""]]},
+        {"order": "resolve", "step": "undo", "of": [[1]]},
+        {"order": "resolve", "step": "compared", "of": [[1, "<b>"]]},
         {"order": "backfill", "archive": None, "paths": [], "include": [], "exclude": []},
     ],
 )

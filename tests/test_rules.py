@@ -702,6 +702,12 @@ def test_what_is_there_is_compared_at_any_look(reason: str, looks: int) -> None:
 
 
 @pytest.mark.parametrize("reason", WAITS)
+def test_what_the_archive_has_rewritten_and_agrees_is_stored_and_never_called_verified(reason: str) -> None:
+    found = after_look(due(1, reason=reason), Finding.AGREES, b"\x05" * 32, WAIT)
+    assert (found.state, found.reason, found.verified) == (STORED, "agrees", False)
+
+
+@pytest.mark.parametrize("reason", WAITS)
 def test_what_is_there_and_cannot_be_compared_is_ours_only_where_nobody_said_it_was_there_before(
     reason: str,
 ) -> None:
@@ -810,7 +816,7 @@ def test_nothing_but_being_there_makes_a_look_end_in_stored_and_only_equal_bytes
 ) -> None:
     found = after_look(one, finding, sha256, WAIT)
     if found.state is STORED:
-        assert finding in (Finding.EQUAL, Finding.INCOMPARABLE)
+        assert finding in (Finding.EQUAL, Finding.AGREES, Finding.INCOMPARABLE)
     assert found.verified is (finding is Finding.EQUAL)
     if found.state is PENDING:
         assert finding is Finding.ABSENT

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dicomsync.commands.archive import archive
 from dicomsync.commands.backfill import backfill
+from dicomsync.commands.conflicts import conflicts
 from dicomsync.commands.ledger import ledger
 from dicomsync.commands.look import explain, status
 from dicomsync.commands.prepare import doctor, init
@@ -21,6 +22,7 @@ __all__ = ["COMMANDS"]
 COMMANDS = (
     archive,
     backfill,
+    conflicts,
     demo,
     doctor,
     explain,

@@ -4,6 +4,7 @@ All SQL is in this room. `Ledger` is the one writer, under a lock; `Reader` open
 read-only and never holds the writer up.
 """
 
+from dicomsync.ledger.conflicts import RESOLVING, Conflict, ConflictSum, Copy
 from dicomsync.ledger.reader import Outcome, Reader
 from dicomsync.ledger.retries import Scope
 from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan, ends
@@ -11,6 +12,10 @@ from dicomsync.ledger.stored_reader import StoredReader
 from dicomsync.ledger.writer import Ledger
 
 __all__ = [
+    "RESOLVING",
+    "Conflict",
+    "ConflictSum",
+    "Copy",
     "Counts",
     "DueStudy",
     "FileRow",

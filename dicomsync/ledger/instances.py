@@ -104,7 +104,7 @@ class InstanceVerbs(FileVerbs):
         self._db.execute(
             """UPDATE instances SET study_id = ?, series_instance_uid = ?, sop_class_uid = ?,
                 transfer_syntax_uid = ?, size_bytes = ?, preamble = ?, sha256 = ?, attempts = 0,
-                unclear = 0 WHERE id = ?""",
+                unclear = 0, likeness = '' WHERE id = ?""",
             (
                 study_id,
                 whole.series_instance_uid,

@@ -86,6 +86,7 @@ _TABLES = (
         state TEXT NOT NULL CHECK (state IN ({listed(tuple(InstanceState))})),
         reason TEXT NOT NULL DEFAULT '',
         detail TEXT NOT NULL DEFAULT '',
+        likeness TEXT NOT NULL DEFAULT '', -- of a conflict, once compared: how like the other content it is
         seen_at REAL NOT NULL,
         live INTEGER NOT NULL DEFAULT 0, -- 1: it came after its folder had been read whole; 0: the backlog
         due_at REAL NOT NULL DEFAULT 0,

@@ -14,11 +14,12 @@ from dicomsync.errors import LedgerDamaged, UsageProblem
 from dicomsync.ledger import opening, salvage
 from dicomsync.ledger.care import CareVerbs
 from dicomsync.ledger.checks import CheckVerbs
+from dicomsync.ledger.conflicts import ConflictVerbs
 from dicomsync.ledger.guard import REBUILT, UNSEALED, Doubt, Guard, Seal, set_aside
 from dicomsync.ledger.readings import ReadingVerbs
 
 
-class Ledger(CareVerbs, CheckVerbs, ReadingVerbs):
+class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
     """The ledger, opened by its one owner. Every verb but `close` belongs inside `transaction()`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
