@@ -1,7 +1,8 @@
 """The daemon: the same engine, for ever; its start, its end, its reload, and what it tells systemd.
 
 Trouble with the ledger is answered as a restart would answer it: nothing more goes out, what is on its
-way comes to its end, and a new engine takes over from the ledger alone.
+way comes to its end, and a new engine takes over from the ledger alone. A ledger that is damaged, or
+replaced under its hands, ends the process: the next start mends it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from types import FrameType
 from dicomsync import control, dicomweb, status, words
 from dicomsync.config import Config
 from dicomsync.engine import Engine
-from dicomsync.errors import LedgerProblem, UsageProblem
+from dicomsync.errors import LedgerDamaged, LedgerProblem, UsageProblem
 from dicomsync.handles import handle
 from dicomsync.hands import Threads
 from dicomsync.ledger import Ledger, Reader
 from dicomsync.model import DUE, Folder
 from dicomsync.notify import Notify
-from dicomsync.service import moment, tame_malloc
+from dicomsync.service import moment, open_ledger, tame_malloc
 from dicomsync.serving import Desk
 from dicomsync.watch import EVENTS, STARTING, Watch
 from dicomsync.wiring import archive_of, caps_of, folders_of, keep_out
@@ -73,7 +74,7 @@ class Daemon:
         tame_malloc()
         self._check(self._config)
         path = Path(self._config.ledger.path)
-        ledger = Ledger.open(path) if self._sends else Ledger.scratch(path)
+        ledger = open_ledger(path) if self._sends else Ledger.scratch(path)
         commands = None
         try:
             with ledger.transaction():
@@ -132,6 +133,8 @@ class Daemon:
             engine.begin(moment())
             self._engine = engine
             self._loop(engine, ledger)
+        except LedgerDamaged:
+            raise  # only a start can mend it
         except LedgerProblem as problem:
             log.error("%s %s", problem.message, problem.hint)
             self._notify.status(f"waiting for the ledger: {problem.message}")
@@ -243,6 +246,8 @@ class Daemon:
             try:
                 with ledger.transaction():
                     ledger.set_fact("tried", str(time.time()))
+            except LedgerDamaged:
+                raise
             except LedgerProblem:
                 self._notify.watchdog()  # alive, and waiting for a disk: a restart would not mend that
                 time.sleep(LEDGER_RETRY_SECONDS)

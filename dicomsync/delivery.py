@@ -156,6 +156,8 @@ class Delivery:
             return [] if self._pace.once else self._plan_batches(now, self.free)
         if not self.circuit.closed:
             return self._plan_probe(now)
+        if not self._pace.stores:
+            return self._plan_questions(now, self.free)
         works = self._plan_questions(now, (self.free + 1) // 2)
         return works + self._plan_batches(now, self.free)
 
@@ -331,8 +333,9 @@ class Delivery:
             if one.lost is not None:
                 self._lost(one.lost.file_id, one.lost.now, now)
         self._learn(asked.signal, now, probe=True)
-        for change in changes:
-            if change.state is not InstanceState.UNCONFIRMED:
+        for change in changes:  # of a ledger that is rebuilt everything is asked about: that is ordinary
+            doubted = by_id[change.instance_id].reason == "doubted"
+            if change.state is not InstanceState.UNCONFIRMED and not doubted:
                 self._ledger.remember("instance", change.instance_id, "asked", change.reason, now.wall)
         log.info("asked about %d instances: %s", len(batch), _outcome(changes))
 

@@ -288,7 +288,8 @@ class Engine:
     @property
     def finished(self) -> bool:
         """Whether nothing is left that a machine can do."""
-        return self.idle and not (self._pace.sends and self._ledger.count(*DUE))
+        due = DUE if self._pace.stores else (InstanceState.UNCONFIRMED,)
+        return self.idle and not (self._pace.sends and self._ledger.count(*due))
 
     @property
     def moved(self) -> tuple[int, ...]:

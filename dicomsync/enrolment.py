@@ -188,7 +188,7 @@ class Enrolment:
             case Claim.COMPARE:
                 self._compare(candidate, whole, decision, now)
             case Claim.NEW:
-                self._add(candidate, whole, sha256, InstanceState.PENDING, "", now)
+                self._add(candidate, whole, sha256, *self._beginning(whole, ""), now)
             case Claim.CONFLICTS | Claim.DISPLACES:
                 self._contend(candidate, whole, sha256, decision, known, now)
             case Claim.PREVAILS:
@@ -197,6 +197,12 @@ class Enrolment:
             case Claim.SAME | Claim.REVIVES | Claim.UPDATES | Claim.SUPPLIES:
                 self._join(candidate, whole, sha256, decision, now)
         return None
+
+    def _beginning(self, whole: Whole, reason: str) -> tuple[InstanceState, str]:
+        """Say where an instance begins: due, but where the ledger has lost its memory asked about first."""
+        if self._ledger.doubts(whole.key.ctime_ns / 1e9):
+            return InstanceState.UNCONFIRMED, "doubted"
+        return InstanceState.PENDING, reason
 
     def _add(
         self,
@@ -231,8 +237,9 @@ class Enrolment:
             self._ledger.remember("instance", instance_id, str(claim), "", now.wall)
         self.put(candidate, FileState.READY, "", now, instance_id=instance_id)
         if claim not in (Claim.SAME, Claim.SUPPLIES):
-            reason = "reappeared" if claim is Claim.REVIVES else ""
-            self._become(instance_id, InstanceState.PENDING, reason, now)
+            revived = claim is Claim.REVIVES
+            begins = self._beginning(whole, "reappeared") if revived else (InstanceState.PENDING, "")
+            self._become(instance_id, *begins, now)
             self._arrived(candidate, whole, now)
         if candidate.own is not None and candidate.own != instance_id:
             self.give_up_if_fileless(candidate.own, now, "replaced")

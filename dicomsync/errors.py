@@ -33,6 +33,17 @@ class LedgerProblem(DicomsyncError):
     """The ledger cannot be used: nothing goes on the wire."""
 
 
+class LedgerDamaged(LedgerProblem):
+    """The ledger is not what it was: damaged, emptied, gone or replaced. A start moves it aside.
+
+    `why` is one of `ledger.guard.WORDS`.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", why: str = "damaged") -> None:
+        super().__init__(message, hint=hint)
+        self.why = why
+
+
 class LedgerInUse(LedgerProblem):
     """Another process owns the ledger."""
 

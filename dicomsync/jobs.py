@@ -31,6 +31,7 @@ from dicomsync.rules import Answer, Finding, signal_for
 from dicomsync.scan import Sight, look
 
 CHUNK_BYTES = 1024 * 1024
+_FOUND_THERE = ("duplicate", "already-there")  # before anything of ours was sent
 
 Digest = bytes | Changed | str
 """A SHA-256, or that the file is another one now, or what was in the way, in the system's words."""
@@ -348,6 +349,8 @@ def _compare(client: dicomweb.Client, kind: dicomweb.Kind, due: Due) -> tuple[Fo
             finding = Finding.EQUAL if same else Finding.DIFFERENT
         else:
             finding = _compare_rewritten(client, due, ours)
+            if finding is Finding.AGREES and kind.returns_sent_bytes is None and due.reason in _FOUND_THERE:
+                finding = Finding.DIFFERENT  # it is not known to rewrite: somebody else's file, then
     except NotThere:
         finding = Finding.ABSENT
     except Refused as error:

@@ -45,7 +45,7 @@ INSTANCE_REASONS: dict[str, str] = {
     "setup": "the archive's address or its settings are wrong: a person must mend them",
     "busy": "the archive asked to be left alone for a while",
     "split": "the request was too large: sent again with fewer instances in it",
-    "absent": "the archive was asked twice and does not have it: sent again",
+    "absent": "the archive was asked twice and does not have it: it is sent",
     "changed": "the file changed before it could be sent: looked at again",
     "reappeared": "its file had left and is back",
     "hangs": "its folder does not answer: it waits until that does",
@@ -60,6 +60,7 @@ INSTANCE_REASONS: dict[str, str] = {
     "restart": "dicomsync was stopped while it was on its way",
     "duplicate": "the archive says it has this SOP Instance UID already",
     "already-there": "the archive had it already, and it is the same",
+    "doubted": "the ledger was rebuilt, or is an older copy: the archive is asked before anything is sent",
     "refused": "the archive refused the whole request without saying which instance is to blame",
     "refused-alone": "the archive refused it, alone in its request",
     # stored

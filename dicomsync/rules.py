@@ -25,6 +25,7 @@ ASK_WAITS: Mapping[str, tuple[float, float]] = {
     "silent": (0.0, 1.0),
     "duplicate": (0.0, 1.0),
     "already-there": (0.0, 1.0),
+    "doubted": (0.0, 1.0),
     "refused": (0.0, 1.0),
     "refused-alone": (0.0, 1.0),
     "broken": (1 / 6, 1.0),
@@ -328,7 +329,7 @@ class Finding(StrEnum):
     FAILED = "failed"  # the question itself got no good answer
 
 
-_FROM_US = ("silent", "broken", "restart", "timeout", "server-error", "refused", "refused-alone")
+_FROM_US = ("silent", "broken", "restart", "timeout", "server-error", "refused", "refused-alone", "doubted")
 
 
 def after_look(due: Due, finding: Finding, sha256: bytes | None, confirm_wait: float) -> Transition:
@@ -336,7 +337,8 @@ def after_look(due: Due, finding: Finding, sha256: bytes | None, confirm_wait: f
     same = due.instance_id
     match finding:
         case Finding.EQUAL:
-            reason = "already-there" if due.reason in ("duplicate", "already-there") else "confirmed"
+            found = due.reason in ("duplicate", "already-there", "doubted")
+            reason = "already-there" if found else "confirmed"
             return Transition(same, InstanceState.STORED, reason, verified=True, sha256=sha256)
         case Finding.AGREES:
             return Transition(same, InstanceState.STORED, "agrees", sha256=sha256)

@@ -97,11 +97,13 @@ def backfill(
     patience_seconds: float = 600.0,
     max_seconds: float | None = None,
     dry_run: bool = False,
+    stores: bool = True,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Report:
     """Store every instance below `paths` (none: the configured folders) once, and say how it went.
 
-    `names` are the patterns to include and to exclude, where they are not those of the folders.
+    `names` are the patterns to include and to exclude, where they are not those of the folders. Without
+    `stores` the archive is asked about what is in doubt, and sent nothing.
 
     Raises UsageProblem, LedgerInUse or LedgerProblem; trouble with the archive is in the report.
     """
@@ -113,14 +115,30 @@ def backfill(
     archive = archive_of(config.archive)
     ledger_path = Path(config.ledger.path)
     keep_out(ledger_path, folders)
-    ledger = Ledger.scratch(ledger_path) if dry_run else Ledger.open(ledger_path)
+    ledger = Ledger.scratch(ledger_path) if dry_run else open_ledger(ledger_path)
     try:
         with ledger.transaction():
             ledger.bind(archive.url)
-        return _run_once(config, folders, archive, ledger, patience_seconds, max_seconds, dry_run, watch)
+        return _run_once(
+            config, folders, archive, ledger, patience_seconds, max_seconds, dry_run, stores, watch
+        )
     finally:
         ledger.close()
         dicomweb.close_clients()
+
+
+def open_ledger(path: Path) -> Ledger:
+    """Open the ledger to work with it; one that is damaged or gone is moved aside, and that is told."""
+    ledger = Ledger.open(path, mends=True)
+    if ledger.doubt is not None and ledger.doubt_is_new:
+        moved = " It was moved aside, whole, and is not needed." if ledger.doubt.aside else ""
+        log.warning(
+            "the ledger is not the one of before: %s.%s Nothing is lost: everything that is due is asked "
+            "about before it is sent; `dicomsync ledger info` says more",
+            ledger.doubt.words,
+            moved,
+        )
+    return ledger
 
 
 def _run_once(
@@ -131,6 +149,7 @@ def _run_once(
     patience_seconds: float,
     max_seconds: float | None,
     dry_run: bool,
+    stores: bool,
     watch: Callable[[Progress], None],
 ) -> Report:
     started = moment()
@@ -143,6 +162,7 @@ def _run_once(
         transfers,
         once=True,
         sends=not dry_run,
+        stores=stores,
         after_store=config.verify.after_store,
     )
     engine = Engine(ledger, folders, archive, pace, hands)

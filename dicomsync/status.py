@@ -6,6 +6,7 @@ from typing import Any
 
 from dicomsync import failures, words
 from dicomsync.ledger import Outcome, Reader
+from dicomsync.ledger.guard import MADE_ANEW, WORDS
 from dicomsync.model import DUE, FileState, InstanceState
 
 SCHEMA = 1
@@ -44,9 +45,13 @@ def snapshot(reader: Reader, wall: float) -> dict[str, Any]:
     counts = reader.counts()
     oldest, answered = reader.oldest_due(), reader.last_answered()
     known, pending = reader.studies()
+    doubt, doubted = reader.doubt()
     return {
         "schema": SCHEMA,
         "archive": {"url": reader.fact("archive"), "kind": reader.fact("archive_kind")},
+        "doubt": None
+        if doubt is None
+        else {"why": doubt.why, "seconds": max(0.0, round(wall - doubt.at, 3)), "unsettled": doubted},
         "oldest_pending_seconds": None if oldest is None else max(0.0, round(wall - oldest, 3)),
         "last_answer_seconds": None if answered is None else max(0.0, round(wall - answered, 3)),
         "studies": {"known": known, "pending": pending},
@@ -90,6 +95,7 @@ def text(status: dict[str, Any]) -> str:
         f"Archive       {archive['url'] or '-'}" + (f" ({archive['kind']})" if archive["kind"] else ""),
         "Oldest due    " + ("nothing is due" if oldest is None else f"{words.span(oldest)} old"),
         f"Last answer   {_ago(status['last_answer_seconds'])}",
+        *_doubt(status["doubt"]),
         "",
         "Instances",
         _states([(state, status["counts"][state.value]) for state in InstanceState]),
@@ -113,6 +119,16 @@ def text(status: dict[str, Any]) -> str:
     if troubled:
         lines += ["", f"{words.count(troubled, 'case')} for a person: `dicomsync explain` lists them."]
     return "\n".join(lines)
+
+
+def _doubt(doubt: dict[str, Any] | None) -> list[str]:
+    if doubt is None:
+        return []
+    left = f"{words.count(doubt['unsettled'], 'instance')} still to be asked about"
+    if not doubt["unsettled"]:
+        left = "what was found since was asked about before anything was sent"
+    what = "made anew" if doubt["why"] in MADE_ANEW else "in doubt since it was opened"
+    return [f"Ledger        {what} {_ago(doubt['seconds'])}: {WORDS[doubt['why']]}; {left}"]
 
 
 def _ago(seconds: float | None) -> str:

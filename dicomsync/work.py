@@ -33,6 +33,7 @@ class Pace:
     monotonic clock, so that setting the wall clock shortens and lengthens no wait. `once` is a
     backfill: no waiting for a study to become quiet, and a file that has not changed for its settle
     time counts as settled; a daemon, which has time, wants an hour (a share's clock may be wrong).
+    Without `sends` nothing goes out at all; without `stores` the archive is asked, and sent nothing.
     """
 
     started: Moment
@@ -41,6 +42,7 @@ class Pace:
     transfers: int = 4
     once: bool = True
     sends: bool = True
+    stores: bool = True
     after_store: AfterStore = "none"
 
     def at(self, now: Moment) -> float:

@@ -150,6 +150,10 @@ class Orthanc:
         (identifier,) = (one["ID"] for one in answer.json() if one["Type"] == "Instance")
         return self._file(identifier)
 
+    def put(self, content: bytes) -> None:
+        """Give it an instance past its DICOMweb."""
+        self._http.post("/instances", content=content).raise_for_status()
+
     def wipe(self) -> None:
         """Remove all it holds."""
         patients = self._get("/patients")

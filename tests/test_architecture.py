@@ -57,6 +57,7 @@ MAP: dict[str, str] = {
     " resolution scan suspects visits work",
     "wiring": "batching config dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
+    "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
     " ledger model resolution rules scan words",
     "serving": "config engine errors ledger orders resolution wiring",
@@ -75,7 +76,7 @@ MAP: dict[str, str] = {
     "cli": "click commands errors",
     "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
     " handles handover jobs ledger logs model notify orders progress report resolution sandbox scan service"
-    " setup status summary verify wiring words",
+    " setup status summary upkeep verify wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",

@@ -63,7 +63,25 @@ def take(world: World, step: Step, instance_id: int, word: str = "") -> int:
 # archives that rewrite what they store (servers.md 9.4a)
 
 
-@pytest.mark.parametrize("kind", REWRITING)
+def test_an_archive_not_known_to_rewrite_gives_no_excuse_for_a_difference(world: World) -> None:
+    world.archive.kind = "generic"
+    world.put("1.dcm", UID)
+    world.archive.held[UID] = theirs(InstitutionName="somebody else's")
+    world.until_done()
+    assert (world.state(UID), world.reason(UID)) == (S.CONFLICT, "differs")
+
+
+def test_after_a_lost_answer_an_agreeing_copy_is_ours_there_too(world: World) -> None:
+    world.archive.kind = "generic"
+    world.archive.answers = [world.archive.lose_answer]
+    world.put("1.dcm", UID)
+    world.turns()
+    world.archive.held[UID] = theirs(InstitutionName="coerced")
+    world.until_done()
+    assert (world.state(UID), world.reason(UID)) == (S.STORED, "agrees")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REWRITING if kind != "generic"])
 def test_what_an_archive_has_rewritten_is_known_by_its_dataset_and_not_called_verified(
     world: World, kind: str
 ) -> None:

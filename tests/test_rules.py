@@ -655,6 +655,7 @@ WAITS = {  # multiples of confirm_wait before the first and the second look
     "silent": (0, 1),
     "duplicate": (0, 1),
     "already-there": (0, 1),
+    "doubted": (0, 1),
     "refused": (0, 1),
     "refused-alone": (0, 1),
     "broken": (1 / 6, 1),
@@ -701,7 +702,8 @@ def test_what_is_there_is_compared_at_any_look(reason: str, looks: int) -> None:
     one, digest = due(1, reason=reason, looks=looks), b"\x05" * 32
     equal = after_look(one, Finding.EQUAL, digest, WAIT)
     assert (equal.state, equal.verified, equal.sha256) == (STORED, True, digest)
-    assert equal.reason == ("already-there" if reason in FROM_AN_ANSWER else "confirmed")
+    there_before = (*FROM_AN_ANSWER, "doubted")
+    assert equal.reason == ("already-there" if reason in there_before else "confirmed")
     different = after_look(one, Finding.DIFFERENT, digest, WAIT)
     assert (different.state, different.reason, different.verified) == (CONFLICT, "differs", False)
     assert different.sha256 == digest

@@ -180,13 +180,14 @@ class World:
         self.transfers = 2
         self.new_only = False
         self.sends = True
+        self.mends = False
         self.after_store: AfterStore = "none"
         self.start()
 
     def start(self) -> None:
         """Start an engine, as after a restart: whatever was in memory is gone."""
         self.hands = SameThread()
-        self.ledger = Ledger.open(self.ledger_path)
+        self.ledger = Ledger.open(self.ledger_path, mends=self.mends)
         folder = Folder(os.fsencode(self.folder), settle_seconds=self.settle_seconds, new_only=self.new_only)
         pace = Pace(
             self.now, self.caps, 30.0, self.transfers, self.once, self.sends, after_store=self.after_store

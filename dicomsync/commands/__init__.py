@@ -8,6 +8,7 @@ from __future__ import annotations
 from dicomsync.commands.archive import archive
 from dicomsync.commands.backfill import backfill
 from dicomsync.commands.conflicts import conflicts
+from dicomsync.commands.ledger import ledger
 from dicomsync.commands.look import explain, status
 from dicomsync.commands.prepare import doctor, init
 from dicomsync.commands.report import report
@@ -26,6 +27,7 @@ COMMANDS = (
     doctor,
     explain,
     init,
+    ledger,
     report,
     retry,
     run,

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from dicomsync import mounts
 from dicomsync.doctor.check import Check, looked, ok, problem, user, warning
-from dicomsync.ledger import Reader
+from dicomsync.ledger import Reader, overview
 from dicomsync.words import size
 
-LOCKS = Path("/proc/locks")
 LITTLE_BYTES, TOO_LITTLE_BYTES = 10**9, 10**8
 
 
@@ -44,16 +43,12 @@ def _ledger_file(path: Path, ground: Path, kind: str) -> Check:
 
 def _holder(path: Path) -> Check:
     """Say who holds the lock, from the kernel's table: to try it would be in the way of a daemon's start."""
-    name, lock = "ledger lock", Path(f"{path}.lock")
-    if not os.path.exists(lock):
-        return ok(name, "free")
+    name = "ledger lock"
     try:
-        rows = [line.split() for line in LOCKS.read_text().splitlines()]
+        held = overview.holder(path)
     except OSError:
         return warning(name, "could not be looked at: there is no /proc/locks")
-    inode = str(lock.stat().st_ino)
-    held = [row[4] for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5].split(":")[-1] == inode]
-    return ok(name, f"held by process {held[0]}: a daemon or a backfill is at work" if held else "free")
+    return ok(name, f"held by process {held}: a daemon or a backfill is at work" if held else "free")
 
 
 def _bound(path: Path, url: str) -> Check:

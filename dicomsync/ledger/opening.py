@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from dicomsync import mounts
-from dicomsync.errors import LedgerInUse, LedgerProblem
+from dicomsync.errors import LedgerDamaged, LedgerInUse, LedgerProblem
+from dicomsync.ledger.guard import EMPTY, MISSING, Seal
 
 APPLICATION_ID = 0x44434D53  # "DCMS"
 BUSY_SECONDS = 30.0
+CHECK_SECONDS = 5.0  # how long a start looks for damage that nothing points to
 
 
 def problem(error: sqlite3.Error, doing: str) -> LedgerProblem:
@@ -19,16 +22,22 @@ def problem(error: sqlite3.Error, doing: str) -> LedgerProblem:
     text = str(error).lower()
     for sign, words, hint in _SIGNS:
         if sign in text:
-            return LedgerProblem(f"The ledger {words}; {doing}.", hint=hint)
+            kind = LedgerDamaged if sign in _DAMAGE else LedgerProblem
+            return kind(f"The ledger {words}; {doing}.", hint=hint)
     return LedgerProblem(f"The ledger could not be used ({error}); {doing}.", hint="Check its disk.")
 
 
+_MEND = (
+    "Leave it where it is: the next `run` or `backfill`, or `dicomsync ledger rebuild`, moves it aside and "
+    "makes a new one from the folders and the archive."
+)
+_DAMAGE = ("malformed", "not a database")
 _SIGNS = (
     ("full", "cannot grow: its disk is full", "Free space on the disk that holds it; nothing is lost."),
     ("locked", "is locked by another program", "Close whatever has it open for writing, and try again."),
     ("readonly", "may not be written to", "Check the owner and mode of the file and of its directory."),
     ("unable to open", "cannot be opened", "Check that its directory exists and belongs to this user."),
-    ("malformed", "is damaged", "Put it aside (do not delete it) and restore a backup."),
+    ("malformed", "is damaged", _MEND),
     ("not a database", "is not an SQLite file", "Check the path: is it really the ledger?"),
     ("disk i/o", "cannot be read or written: its disk fails", "Look at the disk and at the kernel's log."),
 )
@@ -74,8 +83,15 @@ def _refuse_shared_disks(path: Path) -> None:
         )
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the ledger for its one writer; the file is for its owner alone."""
+def connect(path: Path, seal: Seal | None = None, *, thorough: bool = False) -> sqlite3.Connection:
+    """Open the ledger for its one writer; the file is for its owner alone.
+
+    Raises LedgerDamaged for what was a ledger and is none any more: it was left as it is. `thorough`
+    looks for damage, for `CHECK_SECONDS` at most or, where an earlier process came upon some, to the end.
+    """
+    ours = seal is not None or _ours(path)
+    if seal is not None:
+        expect(path)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _belong(descriptor, path.parent)
@@ -87,14 +103,61 @@ def connect(path: Path) -> sqlite3.Connection:
         ) from None
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
+        if thorough:
+            _look_for_damage(connection, to_the_end=seal is not None and seal.damaged)
         _settle(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        raise problem(error, "nothing was sent") from None
+        found = problem(error, "nothing was sent")
+        if isinstance(found, LedgerDamaged):
+            kind, hint = (LedgerDamaged, _MEND) if ours else (LedgerProblem, _NOT_OURS)
+            raise kind(found.message, hint=hint) from None
+        raise found from None
     except LedgerProblem:
         connection.close()
         raise
     return connection
+
+
+_NOT_OURS = "Check the path: is it really the ledger?"
+
+
+def _ours(path: Path) -> bool:
+    """Say whether a file bears our mark where SQLite keeps an application's (bytes 68 to 71)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")
+    except OSError:
+        return False
+
+
+def expect(path: Path) -> None:
+    """Fail where a ledger must be, as its lock file says, and there is nothing."""
+    try:
+        size_bytes = os.stat(path).st_size
+    except FileNotFoundError:
+        raise LedgerDamaged(
+            f"The ledger {path} is gone; nothing was sent.", hint=_MEND, why=MISSING
+        ) from None
+    except OSError:
+        return
+    if not size_bytes:
+        raise LedgerDamaged(f"The ledger {path} is empty; nothing was sent.", hint=_MEND, why=EMPTY)
+
+
+def _look_for_damage(connection: sqlite3.Connection, *, to_the_end: bool) -> None:
+    deadline = time.monotonic() + CHECK_SECONDS
+    if not to_the_end:
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    try:
+        found = connection.execute("PRAGMA integrity_check(1)" if to_the_end else "PRAGMA quick_check(1)")
+        if found.fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("malformed")
+    except sqlite3.OperationalError as error:
+        if "interrupted" not in str(error):
+            raise
+    finally:
+        connection.set_progress_handler(None, 0)
 
 
 def _settle(connection: sqlite3.Connection, path: Path) -> None:

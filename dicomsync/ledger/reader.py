@@ -12,7 +12,9 @@ from typing import Any, Self
 
 from dicomsync.ledger import opening
 from dicomsync.ledger.account import AccountQueries
+from dicomsync.ledger.care import Prunable, prunable
 from dicomsync.ledger.conflicts import ConflictReader
+from dicomsync.ledger.guard import Doubt
 from dicomsync.ledger.rows import CLAIMED, LOST, UNCLAIMED, WAITING, Counts, ends
 from dicomsync.ledger.writer import Ledger
 from dicomsync.model import FileState, InstanceState, Sighting
@@ -88,6 +90,20 @@ class Reader(AccountQueries, ConflictReader):
         """Give one fact about the ledger."""
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
+
+    def doubt(self) -> tuple[Doubt | None, int]:
+        """Say why this ledger is not the whole memory, if so, and how much is still to be asked about."""
+        doubt = self.fact("doubt")
+        if doubt is None:
+            return None, 0
+        row = self._db.execute(
+            "SELECT count(*) FROM instances WHERE state = 'unconfirmed' AND reason = 'doubted'"
+        ).fetchone()
+        return Doubt(**json.loads(doubt)), row[0]
+
+    def prunable(self, before: float) -> Prunable:
+        """Say how much that was settled before that moment (wall seconds) need not be remembered."""
+        return prunable(self._connection, before)
 
     def oldest_due(self) -> float | None:
         """Say when the instance that is due the longest was first seen (wall seconds)."""

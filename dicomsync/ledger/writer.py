@@ -2,43 +2,82 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from dicomsync.errors import UsageProblem
-from dicomsync.ledger import opening
+from dicomsync.errors import LedgerDamaged, UsageProblem
+from dicomsync.ledger import opening, salvage
+from dicomsync.ledger.care import CareVerbs
 from dicomsync.ledger.checks import CheckVerbs
 from dicomsync.ledger.conflicts import ConflictVerbs
+from dicomsync.ledger.guard import REBUILT, UNSEALED, Doubt, Guard, Seal, set_aside
 from dicomsync.ledger.readings import ReadingVerbs
 
 
-class Ledger(CheckVerbs, ConflictVerbs, ReadingVerbs):
+class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
     """The ledger, opened by its one owner. Every verb but `close` belongs inside `transaction()`."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: int | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
-        self._lock = lock
+        self._guard: Guard | None = None  # a scratch ledger needs none
         self._study_ids: dict[str, int] = {}
         self._touched: set[int] = set()
 
     @classmethod
-    def open(cls, path: Path) -> Ledger:
+    def open(cls, path: Path, *, mends: bool = False) -> Ledger:
         """Open or make the ledger at `path`, as its one writer.
 
-        Raises LedgerInUse where another process is that, LedgerProblem where it cannot be used.
+        With `mends`, one that is damaged, empty or gone is moved aside and a new one made in its place.
+        That one, and any that is not the latest, is in doubt (`doubt`): everything is asked about first.
+
+        Raises LedgerInUse where another process is its writer, LedgerDamaged for what `mends` would
+        move aside, LedgerProblem where it cannot be used.
         """
         path = Path(os.path.realpath(path))  # by whatever link: one ledger, one lock, one disk
-        lock = opening.take_lock(path)
+        with _locked(path) as lock:
+            seal = Seal.read(lock)
+            try:
+                return cls._begin(path, lock, seal, None, opening.connect(path, seal, thorough=mends))
+            except LedgerDamaged as problem:
+                if not mends:
+                    raise
+                return cls._anew(path, lock, seal, problem.why)
+
+    @classmethod
+    def rebuilt(cls, path: Path) -> Ledger:
+        """Make a new ledger at `path` as a person wishes; the one there, if any, is moved aside, whole.
+
+        Raises LedgerInUse where another process has it, LedgerProblem where what is there is none.
+        """
+        path = Path(os.path.realpath(path))
+        with _locked(path) as lock:
+            with contextlib.suppress(LedgerDamaged):
+                opening.connect(path).close()  # somebody else's file is refused, and left where it is
+            return cls._anew(path, lock, Seal.read(lock), REBUILT)
+
+    @classmethod
+    def _anew(cls, path: Path, lock: int, seal: Seal | None, why: str) -> Ledger:
+        """Move what is at `path` aside and begin a ledger that asks about everything first."""
+        wall = time.time()
+        lost = Doubt(why, wall, set_aside(path, why, wall))
+        return cls._begin(path, lock, seal, lost, opening.connect(path))
+
+    @classmethod
+    def _begin(
+        cls, path: Path, lock: int, seal: Seal | None, lost: Doubt | None, connection: sqlite3.Connection
+    ) -> Ledger:
+        ledger = cls._ready(connection)
         try:
-            connection = opening.connect(path)
+            ledger._take_over(path, lock, seal, lost)
         except BaseException:
-            os.close(lock)
+            connection.close()
             raise
-        return cls._ready(connection, lock)
+        return ledger
 
     @classmethod
     def scratch(cls, copy_of: Path | None = None) -> Ledger:
@@ -56,16 +95,14 @@ class Ledger(CheckVerbs, ConflictVerbs, ReadingVerbs):
                 raise opening.problem(error, "nothing was looked at") from None
             finally:
                 source.close()
-        return cls._ready(connection, None)
+        return cls._ready(connection)
 
     @classmethod
-    def _ready(cls, connection: sqlite3.Connection, lock: int | None) -> Ledger:
-        ledger = cls(connection, lock)
+    def _ready(cls, connection: sqlite3.Connection) -> Ledger:
+        ledger = cls(connection)
         try:
             opening.migrate(connection)
-            with ledger.transaction():
-                if ledger.fact("ledger") is None:
-                    ledger.set_fact("ledger", str(uuid.uuid4()))
+            ledger.recall_doubt()
         except sqlite3.Error as error:
             ledger.close()
             raise opening.problem(error, "nothing was sent") from None
@@ -73,6 +110,24 @@ class Ledger(CheckVerbs, ConflictVerbs, ReadingVerbs):
             ledger.close()
             raise
         return ledger
+
+    def _take_over(self, path: Path, lock: int, seal: Seal | None, lost: Doubt | None) -> None:
+        """Say which ledger this is and whether it is the latest, and guard it from here on."""
+        with self.transaction():
+            name, sequence = self.fact("ledger"), int(self.fact("sequence") or 0)
+            why = ""
+            if name is not None and lost is None:
+                why = seal.doubts(name, sequence) if seal else UNSEALED
+            if name is None:
+                name = str(uuid.uuid4())
+                self.set_fact("ledger", name)
+            if lost or why:
+                self.begin_doubt(lost or Doubt(why, time.time()))
+            if lost and lost.aside:
+                self.take_deletions(salvage.deletions(Path(lost.aside)), lost.at)
+            sequence = max(sequence, seal.sequence if seal else 0) + 1
+            self.set_fact("sequence", str(sequence))
+        self._guard = Guard(path, lock, Seal(name, sequence))
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -82,17 +137,25 @@ class Ledger(CheckVerbs, ConflictVerbs, ReadingVerbs):
     def close(self) -> None:
         """Close the file and give up the lock."""
         self._db.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
 
-    @contextmanager
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do all or nothing; LedgerProblem means nothing, and then nothing may go on the wire."""
+        """Do all or nothing; LedgerProblem means nothing, and then nothing may go on the wire.
+
+        LedgerDamaged says that this ledger is not to be used any more, but by a new start.
+        """
+        guard, before, seal = self._guard, self._db.total_changes, None
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                if guard is not None:
+                    guard.prove_place()
                 yield
+                if guard is not None and self._db.total_changes != before:
+                    seal = guard.advance(self._db)
                 self._db.execute("COMMIT")
             except BaseException:
                 self._study_ids.clear()
@@ -101,7 +164,12 @@ class Ledger(CheckVerbs, ConflictVerbs, ReadingVerbs):
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise opening.problem(error, "nothing was recorded and nothing was sent") from error
+            problem = opening.problem(error, "nothing was recorded and nothing was sent")
+            if guard is not None and isinstance(problem, LedgerDamaged):
+                guard.distrust()
+            raise problem from error
+        if guard is not None and seal is not None:
+            guard.committed(seal)
 
     # facts
 
@@ -124,3 +192,14 @@ class Ledger(CheckVerbs, ConflictVerbs, ReadingVerbs):
                 f"This ledger speaks of the archive {bound}, not of {archive_url}; nothing was sent.",
                 hint="Use one ledger for each archive.",
             )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Hold the ledger's lock; it is given up again only if the block fails."""
+    lock = opening.take_lock(path)
+    try:
+        yield lock
+    except BaseException:
+        os.close(lock)
+        raise
