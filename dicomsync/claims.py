@@ -41,6 +41,7 @@ class Claim(StrEnum):
     DISPLACES = "displaces"  # other content, both unsent: the smaller path goes, the other conflicts
     CONFLICTS = "conflicts"  # other content under a UID that is taken: a person decides
     COMPARE = "compare"  # cannot be told without reading the bytes of both
+    LEAVES = "leaves"  # the same, but the file is of another study or series now: that one is asked alone
     LATER = "later"  # the archive is being asked about this UID: wait for the answer
 
 
@@ -65,7 +66,8 @@ def decide(
     alone = taken is not None and taken.instance_id == own and taken.path is None
     stale = taken if alone and taken and taken.state is InstanceState.PENDING else None
     if alone and taken and taken.state is InstanceState.UNCONFIRMED and taken.sha256 is None:
-        return Decision(Claim.SUPPLIES, taken.instance_id)
+        claim = Claim.SUPPLIES if _same_place(new, taken) else Claim.LEAVES
+        return Decision(claim, taken.instance_id)
     if stale is None and _on_the_move(taken):
         return Decision(Claim.LATER, taken.instance_id)
     for other in known:
@@ -114,13 +116,17 @@ def _on_the_move(taken: Known | None) -> TypeGuard[Known]:
     )
 
 
+def _same_place(new: Whole, other: Known) -> bool:
+    """Whether an archive that is asked about one is asked where it would have the other."""
+    return (new.study_instance_uid, new.series_instance_uid) == (
+        other.study_instance_uid,
+        other.series_instance_uid,
+    )
+
+
 def _alike(new: Whole, sha256: bytes | None, other: Known) -> bool | None:
     """Tell whether the contents are equal; None when only the bytes can tell and were not read."""
-    if (
-        other.size_bytes != new.key.size_bytes
-        or other.study_instance_uid != new.study_instance_uid
-        or other.series_instance_uid != new.series_instance_uid
-    ):
+    if other.size_bytes != new.key.size_bytes or not _same_place(new, other):
         return False
     if other.sha256 is None or sha256 is None:
         # Without a file and without a hash nothing can ever be compared. Taking the file for one that

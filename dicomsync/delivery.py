@@ -61,6 +61,7 @@ class Delivery:
         self._fileless = fileless
         self._hangs = hangs
         self._busy: dict[str, _Request] = {}  # by study
+        self.planned: list[str] = []  # studies with a request that goes once this turn is committed
         self._backlog_next = False  # with one transfer only, live and backlog take turns
         self._probing = False
         self._limit = SizeLimit()
@@ -120,6 +121,15 @@ class Delivery:
     def sending(self) -> bool:
         """Whether a batch, or a question about one, is on its way."""
         return bool(self._busy)
+
+    def forget_planned(self) -> None:
+        """Take back what was planned in a turn that could not be committed: nothing of it goes."""
+        for study in self.planned:
+            self._busy.pop(study, None)
+
+    def _take(self, study: str, request: _Request) -> None:
+        self._busy[study] = request
+        self.planned.append(study)
 
     def busy_with(self, study_instance_uid: str) -> bool:
         """Whether a request about this study is on its way."""
@@ -241,7 +251,7 @@ class Delivery:
 
     def _send(self, study: DueStudy, batch: tuple[Due, ...], now: Moment) -> Work:
         batch_id = self._ledger.open_batch(study.study_id, batch, now.wall)
-        self._busy[study.study_instance_uid] = _Request(study.live, _paths(batch))
+        self._take(study.study_instance_uid, _Request(study.live, _paths(batch)))
         self.requests += 1
         where = handle("study", study.study_id)
         log.debug("%s of %s: %d instances go", handle("batch", batch_id), where, len(batch))
@@ -306,7 +316,7 @@ class Delivery:
             if study not in self._busy:
                 batch = tuple(_some(group))
                 # A question is about what was found already: it takes no share of the backlog's.
-                self._busy[study] = _Request(True, _paths(batch))
+                self._take(study, _Request(True, _paths(batch)))
                 works.append(Work(jobs.ask, (self._archive, batch), partial(self._asked, study, batch)))
         return works
 

@@ -117,12 +117,17 @@ class Engine:
             self._waiting.append(self._inbox.get_nowait())
         while not self._orders.empty():
             self._ordered.append(self._orders.get_nowait())
-        with self._ledger.transaction():
-            for work, future in self._waiting:
-                work.record(future.result(), now)
-            answers = [order.answer(now) for order in self._ordered]
-            works = [] if self._stopping else self._plan(now)
-            self._reschedule()
+        self.delivery.planned.clear()
+        try:
+            with self._ledger.transaction():
+                for work, future in self._waiting:
+                    work.record(future.result(), now)
+                answers = [order.answer(now) for order in self._ordered]
+                works = [] if self._stopping else self._plan(now)
+                self._reschedule()
+        except LedgerProblem:
+            self.delivery.forget_planned()
+            raise
         busy = bool(self._waiting or works or answers)
         self._out += len(works) - sum(work is not _NOTHING for work, _ in self._waiting)
         self._waiting = []

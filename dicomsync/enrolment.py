@@ -39,12 +39,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A whole file to be hashed, and with it the file of the instance `other`, where that is needed."""
+    """A whole file to be hashed, and with it `other_file`, that of the instance `other`, where needed."""
 
     candidate: Candidate
     whole: Whole
     other: int | None
     files: tuple[tuple[bytes, StatKey], ...]
+    other_file: int | None = None
 
 
 class Enrolment:
@@ -75,8 +76,15 @@ class Enrolment:
         row = NewFile(candidate.directory_id, name, candidate.key, state, reason, detail, instance_id)
         return self._ledger.put_file(row, now.wall)
 
+    def standing(self, candidate: Candidate) -> Candidate:
+        """Give it without its instance where that was taken out while the file was being read."""
+        if candidate.own is not None and self._ledger.state_of(candidate.own) is None:
+            return replace(candidate, own=None)
+        return candidate
+
     def unfit(self, candidate: Candidate, found: Unfit, now: Moment) -> None:
         """Record a file that must not be sent, and why."""
+        candidate = self.standing(candidate)
         if found.key is not None:
             candidate = replace(candidate, key=found.key)
         own = candidate.own if found.reason == "unreadable" else None  # it may be read the next time
@@ -159,16 +167,24 @@ class Enrolment:
 
     # whole files
 
-    def enrol(self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment) -> bool:
-        """Take a whole file into the ledger; False where it must be looked at again later.
+    def enrol(
+        self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment
+    ) -> Candidate | None:
+        """Take a whole file into the ledger; gives what must be looked at again later, if anything.
 
         A file whose UID is known is compared first: then the answer comes to `compared`.
         """
+        candidate = self.standing(candidate)
         known = self._ledger.known(whole.sop_instance_uid, candidate.file_id)
         decision = claims.decide(whole, candidate.path, sha256, known, candidate.own)
         match decision.claim:
             case Claim.LATER:
-                return False
+                # What it held before had another UID: two files that have changed places must not wait
+                # for each other.
+                same = any(one.instance_id == candidate.own for one in known)
+                return candidate if same else replace(candidate, own=None)
+            case Claim.LEAVES:
+                return replace(candidate, own=None)
             case Claim.COMPARE:
                 self._compare(candidate, whole, decision, now)
             case Claim.NEW:
@@ -180,7 +196,7 @@ class Enrolment:
                 self._join(candidate, whole, sha256, decision, now)
             case Claim.SAME | Claim.REVIVES | Claim.UPDATES | Claim.SUPPLIES:
                 self._join(candidate, whole, sha256, decision, now)
-        return True
+        return None
 
     def _beginning(self, whole: Whole, reason: str) -> tuple[InstanceState, str]:
         """Say where an instance begins: due, but where the ledger has lost its memory asked about first."""
@@ -272,7 +288,11 @@ class Enrolment:
         files = [(candidate.path, candidate.key), *([(source.path, source.key)] if source else [])]
         known = replace(candidate, file_id=file_id)
         self.comparing.add(candidate.path)
-        self._waiting.append(Comparison(known, whole, other if source else None, tuple(files)))
+        self._waiting.append(
+            Comparison(
+                known, whole, other if source else None, tuple(files), source.file_id if source else None
+            )
+        )
 
     def next_comparison(self) -> Comparison | None:
         """Give the next files to be hashed."""

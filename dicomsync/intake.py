@@ -169,11 +169,17 @@ class Intake:
         self._gone(rows, found, now)
 
     def _gone(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:
-        """Record which of these files are proved gone; what is there is the next pass's to find."""
+        """Record which of these files are proved gone; what is there is the next pass's to find.
+
+        But a name that no listing will give again, as it is a link or left out now, is looked at while an
+        answer about it is owed.
+        """
         for row, sight in zip(rows, found, strict=True):
             if sight is None:
                 self._looks.pop(row.file_id, None)
                 self.enrolment.leave(row.file_id, now)
+            elif row.state is FileState.SETTLING and row.file_id not in self._looks:
+                self.lost(row.file_id, sight, now)
 
     # settling
 
@@ -199,6 +205,7 @@ class Intake:
         self, candidate: Candidate, now: Moment, wait: float, reason: str, earlier: settle.Look | None = None
     ) -> None:
         """Record that a file is not to be trusted yet, and look at it again after `wait` seconds."""
+        candidate = self.enrolment.standing(candidate)
         file_id = self.enrolment.put(candidate, FileState.SETTLING, reason, now, instance_id=candidate.own)
         same = earlier is not None and earlier.key == candidate.key
         look = earlier if earlier and same else settle.Look(candidate.key, now.mono)
@@ -236,15 +243,27 @@ class Intake:
 
     def lost(self, file_id: int, sight: scan.Sight, now: Moment) -> None:
         """Take what was seen of a file that could not supply its instance when it was to be sent."""
-        found = self._ledger.file(file_id)
+        found = self._known(file_id)
         if found is None:
             return
+        candidate, state = found
+        if state is FileState.READY and sight is not None:  # until it is read again it supplies nothing
+            self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=candidate.own)
+        self.sighted(candidate, sight, now)
+
+    def _look_at(self, file_id: int | None, now: Moment) -> None:
+        """Look at a file that is not what it was; no listing may come by it any more."""
+        found = self._known(file_id) if file_id is not None else None
+        if found is not None and found[1] is FileState.READY:
+            self.look_again(found[0], now, 0.0, "fresh")
+
+    def _known(self, file_id: int) -> tuple[Candidate, FileState] | None:
+        found = self._ledger.file(file_id)
+        if found is None:
+            return None
         directory_id, path, row = found
         settle_seconds = self.folder.settle_seconds
-        candidate = Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id)
-        if row.state is FileState.READY and sight is not None:  # until it is read again it supplies nothing
-            self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=row.instance_id)
-        self.sighted(candidate, sight, now)
+        return Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id), row.state
 
     # headers
 
@@ -322,8 +341,9 @@ class Intake:
     def _whole(self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment) -> None:
         # One that had to settle, or to be compared, comes after the rest of its directory has gone.
         candidate = replace(candidate, key=whole.key, late=candidate.directory_id in self._closed)
-        if not self.enrolment.enrol(candidate, whole, sha256, now):
-            self.look_again(candidate, now, self._pace.confirm_wait_seconds, "comparing")
+        later = self.enrolment.enrol(candidate, whole, sha256, now)
+        if later is not None:
+            self.look_again(later, now, self._pace.confirm_wait_seconds, "comparing")
 
     # comparing
 
@@ -342,7 +362,8 @@ class Intake:
         candidate, (ours, *others) = comparison.candidate, digests
         if isinstance(ours, bytes) and all(isinstance(other, bytes) for other in others):
             self._whole(candidate, comparison.whole, ours, now)
-        elif isinstance(ours, bytes):  # the other file is on the move: its own look will settle it
+        elif isinstance(ours, bytes):  # the other file is on the move: a look at it will settle it
+            self._look_at(comparison.other_file, now)
             self.look_again(candidate, now, candidate.settle_seconds, "comparing")
         else:
             self.sighted(candidate, ours.key if isinstance(ours, Changed) else ours, now)

@@ -20,6 +20,7 @@ from dicomsync import scan
 from dicomsync.handles import handle
 from dicomsync.ledger import FileRow, Ledger, Scan
 from dicomsync.model import Folder, Moment
+from dicomsync.pulse import HANGS_SECONDS
 from dicomsync.work import Pace, Work
 
 log = logging.getLogger("dicomsync.intake")
@@ -86,6 +87,7 @@ class Passes:
         self._luck = luck
         self._now: Pass | None = None
         self._busy = False
+        self._handed_at = 0.0
         self._hinted: dict[bytes, None] = {}
         self._asked: deque[Asked] = deque()
         self.unreadable: dict[bytes, str] = {}  # directories that cannot be read, and why: they are told
@@ -135,7 +137,7 @@ class Passes:
         if one is None:
             return []
         work = self._next_work(one, now)
-        self._busy = work is not None
+        self._busy, self._handed_at = work is not None, now.mono
         return [work] if work else []
 
     # one pass
@@ -197,9 +199,16 @@ class Passes:
             return self._folder
         return replace(self._folder, include=one.asked.include, exclude=one.asked.exclude)
 
+    def _back(self, now: Moment) -> None:
+        """Note that a job is back. A folder that hung is not a slow one: that asks for no longer rest."""
+        self._busy = False
+        out_seconds = now.mono - self._handed_at
+        if self._now is not None and out_seconds >= HANGS_SECONDS:
+            self._now.began += out_seconds
+
     def _stepped(self, one: Pass, step: scan.Step, now: Moment) -> None:
         """Hand on what a step of a scan read."""
-        self._busy = False
+        self._back(now)
         one.position = step.position
         self.listed += len(step.listings)
         for listing in step.listings:
@@ -221,13 +230,13 @@ class Passes:
         if new:
             one.position = replace(one.position, todo=(*one.position.todo, *new))
 
-    def _glanced(self, one: Pass, changed: tuple[bytes, ...], _now: Moment) -> None:
-        self._busy = False
+    def _glanced(self, one: Pass, changed: tuple[bytes, ...], now: Moment) -> None:
+        self._back(now)
         todo = tuple((path, b"", False) for path in changed)
         one.position = replace(one.position, todo=(*one.position.todo, *todo))
 
     def _swept(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:
-        self._busy = False
+        self._back(now)
         self._gone(rows, found, now)
 
     def _unreadable(self, one: Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:

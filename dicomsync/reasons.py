@@ -80,6 +80,8 @@ INSTANCE_REASONS: dict[str, str] = {
     "kept-folder": "a person had another content stored in its place",
     # rejected
     "too-large": "larger than the archive, or a proxy before it, accepts (nginx: client_max_body_size)",
+    "elsewhere": "the archive says it has this SOP Instance UID and does not show it in this study:"
+    " is it in another one, or half deleted?",
     # deleting, deleted
     "operator": "a person has it deleted (`archive delete`)",
     # missed

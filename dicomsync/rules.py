@@ -369,9 +369,22 @@ def after_look(due: Due, finding: Finding, sha256: bytes | None, confirm_wait: f
         )
     if due.reason == "refused-alone":
         return Transition(same, InstanceState.REJECTED, "refused")
-    wait_again = None if due.reason == "duplicate" else 0.0
+    if due.reason == "duplicate":
+        return _insisted_on(due)
+    return Transition(same, InstanceState.PENDING, "absent", counts=True, together=due.together)
+
+
+def _insisted_on(due: Due) -> Transition:
+    """The archive says that it has this UID and does not show it: some tries, then it is a person's."""
+    tried_enough = due.unclear + 1 >= GIVE_UP_AFTER
     return Transition(
-        same, InstanceState.PENDING, "absent", wait_seconds=wait_again, counts=True, together=due.together
+        due.instance_id,
+        InstanceState.REJECTED if tried_enough else InstanceState.PENDING,
+        "elsewhere" if tried_enough else "absent",
+        wait_seconds=None,
+        counts=True,
+        unclear=True,
+        together=due.together,
     )
 
 

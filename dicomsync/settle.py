@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from dicomsync.model import Moment, StatKey
 
+ROUNDING_SECONDS = 1e-6  # what sums of floats leave over: a look so soon would be at this same moment
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -30,4 +32,5 @@ def wait_seconds(
         return 0.0
     if earlier is None or earlier.key != key:
         return settle_seconds
-    return max(0.0, settle_seconds - (now.mono - earlier.mono))
+    left_seconds = settle_seconds - (now.mono - earlier.mono)
+    return left_seconds if left_seconds > ROUNDING_SECONDS else 0.0

@@ -42,7 +42,7 @@ MAP: dict[str, str] = {
     "work": "batching model",
     "ledger": "model errors claims mounts sqlite_utils",
     "enrolment": "claims failures handles jobs ledger model work",
-    "passes": "scan handles ledger model work",
+    "passes": "scan handles ledger model pulse work",
     "pulse": "handles ledger model work",
     "resolution": "errors ledger model",
     "orders": "errors ledger model resolution",

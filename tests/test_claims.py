@@ -144,6 +144,12 @@ def test_a_file_that_is_there_again_supplies_its_own_instance_that_the_archive_i
     assert decide(new, A, OURS, [row], 8).claim is not Claim.SUPPLIES, "it is another file's"
 
 
+def test_a_file_of_another_study_or_series_now_leaves_its_instance_to_be_asked_about_alone() -> None:
+    row = known(InstanceState.UNCONFIRMED, sha256=None, path=None)
+    for new in (whole(study="9.9"), whole(series="9.9")):
+        assert decide(new, A, None, [row], 7) == Decision(Claim.LEAVES, 7)
+
+
 def test_a_file_rewritten_to_the_content_that_had_yielded_to_it_lets_that_one_go() -> None:
     rows = [known(path=None), known(CONFLICT, number=2, sha256=OURS, path=C, yielded=True)]
     assert decide(whole(), A, OURS, rows, 7) == Decision(Claim.PREVAILS, 2)

@@ -529,6 +529,34 @@ def test_the_wall_clock_may_jump_without_shortening_or_lengthening_a_wait(world:
     assert world.state("1.2.3.1") == S.STORED
 
 
+def test_what_a_turn_planned_that_could_not_be_committed_is_not_waited_for(world: World) -> None:
+    world.put("1.dcm", "1.2.3.1")
+    db = world.ledger.connection
+    db.execute(
+        """CREATE TRIGGER fails BEFORE UPDATE ON instances WHEN NEW.state = 'sending'
+        BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"""
+    )
+    with pytest.raises(LedgerProblem):
+        world.turns()
+    db.execute("DROP TRIGGER fails")
+    db.execute(
+        "CREATE TABLE late (id INTEGER PRIMARY KEY, owner REFERENCES late DEFERRABLE INITIALLY DEFERRED)"
+    )
+    db.execute("PRAGMA foreign_keys = ON")  # a deferred one fails at the commit itself
+    db.execute(
+        """CREATE TRIGGER fails AFTER UPDATE ON instances WHEN NEW.state = 'sending'
+        BEGIN INSERT INTO late (owner) VALUES (99); END"""
+    )
+    with pytest.raises(LedgerProblem):
+        world.turns()
+    assert not world.engine.delivery.sending, "a daemon would wait for it until it gives itself up"
+    assert world.archive.requests == []
+    db.execute("DROP TRIGGER fails")
+    world.again()
+    world.until_done()
+    assert world.state("1.2.3.1") == S.STORED
+
+
 def test_if_the_ledger_cannot_commit_nothing_goes_on_the_wire(world: World) -> None:
     world.put("1.dcm", "1.2.3.1")
     pages = world.ledger.connection.execute("PRAGMA page_count").fetchone()[0]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dicomsync import orders
 from dicomsync.model import FileState, Moment
 
-from .world import World, breaks
+from .world import STUDY, World, breaks
 
 DAY, NIGHT = 86_400.0, 8 * 3600.0
 
@@ -166,3 +167,20 @@ def test_a_clock_that_was_ahead_at_the_first_start_makes_no_new_file_an_earlier_
     assert world.file_state(path)[0] is FileState.READY
     assert world.states()["stored"] == 1
     world.die()
+
+
+def test_a_deletion_that_was_cut_short_and_undone_after_the_clock_was_set_back_waits_no_longer_for_it(
+    world: World,
+) -> None:
+    world.archive.answers.append(breaks("broken", 500))
+    put(world)
+    world.passes(30)
+    assert world.states() == {"unconfirmed": 1, "file ready": 1}
+    world.engine.order(lambda now: world.engine.withdraw(orders.Withdraw(STUDY), now))
+    world.turns()
+    assert world.states() == {"deleting": 1, "file ready": 1}
+    jump(world, -DAY)
+    world.again()
+    world.engine.order(lambda now: world.engine.settle(orders.Settle(STUDY, None, None, deleted=False), now))
+    world.passes(1200)
+    assert world.states() == {"stored": 1, "file ready": 1}

@@ -272,3 +272,71 @@ def test_the_study_is_in_the_url_only_where_that_is_a_sound_guard(
     world.until_done()
     assert world.archive.of_study == named
     world.die()
+
+
+def test_a_link_that_takes_the_name_of_a_file_that_was_being_looked_at_is_told_as_one(world: World) -> None:
+    path = world.put("1.dcm", "1.2.3.1", fresh=True)
+    world.turns()
+    assert world.file_state(path) == (FileState.SETTLING, "fresh")
+    path.unlink()
+    path.symlink_to(world.folder / "elsewhere.dcm")
+    world.again()
+    world.until_done()
+    assert world.file_state(path) == (FileState.IGNORED, "special")
+
+
+def test_a_conflict_taken_out_while_a_file_that_held_it_is_read_stops_nothing(world: World) -> None:
+    world.put("a.dcm", "1.2.3.1", pixel=1)
+    kept = world.put("b.dcm", "1.2.3.1", pixel=2)
+    away = world.put("c.dcm", "1.2.3.1", pixel=2)
+    world.until_done()
+    away.unlink()
+    settle(world)
+    assert world.states() == {"stored": 1, "conflict": 1, "file ready": 2, "file gone": 1}
+    world.put(away.name, "1.2.4.1", study="1.2.4")  # where one of its files was, and in place of the other
+    world.put(kept.name, "1.2.5.1", study="1.2.5")
+    settle(world)
+    assert world.states() == {"stored": 3, "file ready": 3}
+
+
+@pytest.mark.parametrize("arrived", [True, False], ids=["it arrived", "it did not"])
+def test_a_file_put_into_another_study_while_its_lost_answer_is_asked_about_is_not_sent_over_it(
+    world: World, arrived: bool
+) -> None:
+    path = world.put("1.dcm", "1.2.3.1", pixel=1)
+    world.hands.kept = []
+    world.turns()
+    if arrived:
+        world.archive.held["1.2.3.1"] = path.read_bytes()
+    asked: list[str] = []
+    real = world.archive.present
+    world.archive.present = lambda study, uids: asked.append(study) or real(study, uids)  # type: ignore[func-returns-value, method-assign]
+    world.put("1.dcm", "1.2.3.1", study="1.2.4", pixel=2)
+    settle(world)
+    assert asked[0] == "1.2.3", "the archive is asked where it would have what was on its way"
+    assert world.states() == (
+        {"stored": 1, "conflict": 1, "file ready": 1}
+        if arrived
+        else {"stored": 1, "missed": 1, "file ready": 1}
+    )
+
+
+def test_a_file_renamed_while_a_link_takes_its_name_is_compared_and_not_for_ever(world: World) -> None:
+    world.put("a.dcm", "1.2.3.1", pixel=1)
+    path = world.put("b.dcm", "1.2.3.1", pixel=2, columns=16)  # never hashed: its size tells
+    world.until_done()
+    path.rename(world.folder / "c.dcm")
+    path.symlink_to(world.folder / "elsewhere.dcm")
+    settle(world)
+    assert world.states() == {"stored": 1, "conflict": 1, "file ready": 2, "file ignored": 1}
+
+
+def test_two_files_that_change_places_before_they_were_sent_are_both_stored(world: World) -> None:
+    world.archive.down = True
+    one, other = world.put("1.dcm", "1.2.3.1"), world.put("2.dcm", "1.2.3.2")
+    world.turns()
+    one.rename(world.folder / "between")
+    other.rename(one)
+    (world.folder / "between").rename(other)
+    settle(world)
+    assert world.states() == {"stored": 2, "file ready": 2}

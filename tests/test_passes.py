@@ -189,3 +189,15 @@ def test_a_folder_that_starts_new_leaves_what_was_there_before_and_a_backfill_ta
     world.until_done()
     assert world.states() == {"stored": 2, "file ready": 2}
     world.die()
+
+
+def test_a_night_in_which_the_folder_hung_asks_for_no_longer_rest_after_it(world: World) -> None:
+    world.hands.keeps, world.hands.kept = ("step",), []
+    world.engine.hint([], everywhere=True)
+    world.passes(9000, step=50)
+    assert world.engine.hanging == 1
+    world.hands.release()
+    world.turns()
+    world.put("a/2.dcm", "1.2.3.2")
+    world.passes(900, step=5)
+    assert world.states() == {"stored": 2, "file ready": 2}

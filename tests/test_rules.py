@@ -688,6 +688,14 @@ def test_absent_needs_two_looks_and_the_waits_between_them(reason: str) -> None:
         assert second.wait_seconds == (None if reason == "duplicate" else 0.0)
 
 
+def test_a_uid_that_the_archive_has_and_does_not_show_is_tried_some_times_and_then_a_persons() -> None:
+    one = due(1, reason="duplicate", looks=1)
+    tried = [after_look(replace(one, unclear=n), Finding.ABSENT, None, WAIT) for n in range(GIVE_UP_AFTER)]
+    assert [now.state for now in tried] == [PENDING] * (GIVE_UP_AFTER - 1) + [REJECTED]
+    assert all(now.unclear and now.counts and now.wait_seconds is None for now in tried)
+    assert tried[-1].reason == "elsewhere"
+
+
 @pytest.mark.parametrize("looks", [0, 1])
 @pytest.mark.parametrize("reason", WAITS)
 def test_what_is_there_is_compared_at_any_look(reason: str, looks: int) -> None:

@@ -89,6 +89,11 @@ def test_setting_the_wall_clock_neither_shortens_nor_lengthens_the_wait_between_
     assert wait(now=now, earlier=Look(KEY, now.mono - 2)) == pytest.approx(3.0)
 
 
+def test_what_rounding_leaves_of_a_wait_is_no_wait() -> None:
+    earlier = Look(KEY, 0.1)
+    assert wait(now=Moment(FRESH.wall, 0.1 + 0.7 - 1e-9), earlier=earlier, settle_seconds=0.7) == 0.0
+
+
 def test_no_settle_time_means_no_second_look() -> None:
     assert wait(settle_seconds=0.0) == 0.0
 

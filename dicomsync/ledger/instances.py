@@ -168,10 +168,10 @@ class InstanceVerbs(FileVerbs):
         ).fetchone()
         return bool(row[0])
 
-    def state_of(self, instance_id: int) -> InstanceState:
-        """Say where an instance is."""
+    def state_of(self, instance_id: int) -> InstanceState | None:
+        """Say where an instance is; None if it was taken out."""
         row = self._db.execute("SELECT state FROM instances WHERE id = ?", (instance_id,)).fetchone()
-        return InstanceState(row[0])
+        return None if row is None else InstanceState(row[0])
 
     def reason_of(self, instance_id: int) -> str:
         """Say why an instance is where it is."""
@@ -297,7 +297,9 @@ class InstanceVerbs(FileVerbs):
             WHERE state = 'sending'""",
             (ask_at,),
         ).rowcount
-        for state in ("pending", "unconfirmed"):
+        # what a person was having deleted when it ended may yet be again what it was
+        deleting = ("deleting",) if self.count(InstanceState.DELETING) else ()
+        for state in ("pending", "unconfirmed", *deleting):
             self._db.execute(
                 f"UPDATE instances SET due_at = ? WHERE state = '{state}' AND due_at > ?",
                 (latest, latest),

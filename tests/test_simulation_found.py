@@ -1,0 +1,73 @@
+"""Programs that once broke a promise, shortened; a plain test tells each in words where it was mended."""
+
+from __future__ import annotations
+
+import pytest
+
+from .simulation.happenings import Program
+from .simulation.programs import run
+
+FOUND: dict[str, tuple[int, Program]] = {
+    # the archive had the UID in another study: it was sent and asked about for ever
+    "a duplicate that is not shown": (12, [("foreign", 3110, 4034), ("put", 3254, 350)]),
+    # its name was taken by a link while an answer about it was owed: no listing gave it again
+    "a link in a file's place": (
+        172,
+        [("put", 2256, 2643), ("put", 2506, 1340), ("put", 2714, 3351), ("preallocate", 2008, 525),
+         ("live", 3068, 206), ("copy", 1332, 2389), ("begin", 2908, 3636), ("rename", 744, 791),
+         ("clock", 13, 1414), ("turn", 1487, 1580), ("special", 2768, 1659), ("again", 250, 1639)],
+    ),
+    # the turn that planned a request could not be committed: the daemon waited for that request
+    "a request that was planned and never went": (
+        1000387,
+        [("put", 643, 2055), ("answers", 327, 2660), ("live", 2308, 3767), ("ledger", 3223, 4061),
+         ("clock", 1256, 3064), ("turn", 3935, 695)],
+    ),
+    # the conflict that a file had held was taken out while that file was being read: the loop broke
+    "an instance taken out meanwhile": (
+        4000427,
+        [("put", 2842, 1362), ("rename", 2081, 3184), ("put", 161, 1946), ("copy", 1367, 721),
+         ("replace", 2681, 874), ("put", 895, 3044), ("while_sent", 1591, 3575), ("edit", 1606, 1299),
+         ("put", 469, 1623), ("live", 605, 1435), ("rename", 2694, 2352), ("live", 2007, 538),
+         ("ledger", 1105, 2544), ("begin", 1990, 3888), ("grow", 2820, 3957), ("put", 1343, 688),
+         ("turn", 2637, 617), ("clock", 2631, 989)],
+    ),
+    # it was being deleted as the daemon started again with its clock set back, and then it was not
+    "a deletion undone after the clock was set back": (
+        3000493,
+        [("put", 3974, 4002), ("live", 884, 3266), ("command", 2245, 1032), ("turn", 3964, 2101),
+         ("power_cut", 612, 3508), ("clock", 1108, 2618)],
+    ),
+    # its file became one of another study: the archive was asked there, and the second sent over the first
+    "a lost answer about what is in another study now": (
+        4000804,
+        [("begin", 1924, 816), ("put", 1863, 2318), ("grow", 2995, 3114), ("grow", 1610, 1142),
+         ("live", 143, 1970), ("away", 3, 564), ("grow", 637, 2640), ("hints", 241, 2413),
+         ("answers", 2066, 2311), ("live", 2972, 4026), ("edit", 3523, 3390)],
+    ),
+    # a folder that had hung for an hour was left alone for ten
+    "a rest after a hang": (
+        4001498,
+        [("turn", 262, 3524), ("clock", 2016, 935), ("clock", 3378, 1283), ("live", 374, 1337),
+         ("put", 3121, 3932)],
+    ),
+    # it was compared with a file whose name a link had taken, and again, and again
+    "a comparison with a link": (
+        5000134,
+        [("replace", 3496, 3024), ("put", 2906, 218), ("live", 2159, 2803), ("rename", 1662, 2595),
+         ("special", 3598, 2498)],
+    ),
+    # each waited for the other to be looked at
+    "two files that change places": (
+        7000276,
+        [("put", 792, 1983), ("condition", 911, 3943), ("junk", 1154, 3444), ("begin", 3120, 933),
+         ("grow", 2061, 79), ("live", 1868, 782), ("ledger", 1317, 2244), ("copy", 3182, 1532),
+         ("rename", 3845, 381), ("link", 124, 2799)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_once_is_found_no_more(name: str) -> None:
+    seed, program = FOUND[name]
+    assert not run(seed, program).broken
