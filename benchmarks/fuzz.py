@@ -9,6 +9,7 @@ with 1 if there was one. The promises are the functions of `tests/fuzzing`.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 import traceback
@@ -28,6 +29,7 @@ AT_A_TIME, COSTLY_AT_A_TIME = 1_000, 20
 def main() -> int:
     """Run, print, and give the exit code."""
     options = _options()
+    logging.getLogger("dicomsync").addHandler(logging.NullHandler())  # it has much to say here
     end = time.monotonic() + 60 * options.minutes
     wanted = {name: one for name, one in promises().items() if options.only in name}
     tried: Counter[str] = Counter()

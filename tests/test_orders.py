@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from dicomsync import orders
-from dicomsync.errors import DicomsyncError, UsageProblem
+from dicomsync.errors import DicomsyncError, LedgerProblem, UsageProblem
 from dicomsync.ledger import Scope
 from dicomsync.model import FileState, Folder, InstanceState, Moment
 from dicomsync.resolution import Resolve
@@ -153,14 +154,18 @@ def test_a_file_still_being_written_is_found_and_waits_to_settle(world: World) -
 
 
 def test_an_order_is_done_only_when_it_is_committed(world: World) -> None:
-    future = world.engine.order(lambda _now: 7)
-    world.ledger.connection.execute("PRAGMA query_only = 1")
-    with pytest.raises(Exception, match="ledger"):
+    def refuse(action: int, what: str | None, *_more: str | None) -> int:
+        return sqlite3.SQLITE_DENY if (action, what) == (22, "COMMIT") else sqlite3.SQLITE_OK
+
+    future = world.engine.order(lambda _now: world.ledger.set_fact("asked", "for"))
+    world.ledger.connection.set_authorizer(refuse)  # 22: SQLITE_TRANSACTION
+    with pytest.raises(LedgerProblem):
         world.engine.turn(world.now)
     assert not future.done()
-    world.ledger.connection.execute("PRAGMA query_only = 0")
+    world.ledger.connection.set_authorizer(None)
     world.turns()
-    assert future.result(0) == 7
+    future.result(0)
+    assert world.ledger.fact("asked") == "for"
 
 
 # trying again
