@@ -24,7 +24,7 @@ INSTANCE_EDGES = _edges("""
     pending > sending unconfirmed conflict missed deleting
     sending > pending unconfirmed stored conflict rejected missed
     unconfirmed > pending sending stored conflict rejected missed deleting
-    conflict > pending sending
+    conflict > pending sending unconfirmed
     rejected > pending sending
     missed > pending sending unconfirmed conflict
     stored > deleting

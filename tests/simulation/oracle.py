@@ -348,10 +348,14 @@ class Oracle:
             compared = bool(content) and content[128:] in self.given.get(uid, ())
             word = digest in self.said.get(uid, ())
             if row[REASON] == "agrees":  # rewritten there, and all that matters is the same
-                altered = self._site.archive.altered(content)[128:]
+                both = (
+                    self._site.archive.altered(content)[128:],
+                    content[128:],
+                )  # a stranger's may be as it was
                 compared = any(  # but for zeros after the last element, which writers pad with
-                    altered.startswith(one) and not any(altered[len(one) :])
+                    ours.startswith(one) and not any(ours[len(one) :])
                     for one in self.given.get(uid, ())
+                    for ours in both
                 )
             promise(word or compared, f"I2: stored ({row[REASON]}) without proof")
             promise(row[5] is None or compared, "I2: verified, and the archive never gave that content")
