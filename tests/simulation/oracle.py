@@ -111,6 +111,7 @@ class Oracle:
         """Something else is in the ledger's place: what it held is no promise any more; the archive is."""
         self._db.close()
         self._lost = self._was_lost = True
+        self.doubt.clear()  # what the archive has is still never sent again
         self.rows = ({}, {})
 
     def ledger_committed(self) -> None:
