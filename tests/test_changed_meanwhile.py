@@ -76,13 +76,13 @@ def test_a_file_overwritten_while_it_is_sent_is_not_called_stored(
 
 
 def meddling(monkeypatch: pytest.MonkeyPatch, path: Path, data: bytes) -> None:
-    """Have a file overwritten as soon as the first bytes of it were read."""
+    """Have a file overwritten as soon as it was read once."""
     real = os.read
 
     def read(descriptor: int, count: int) -> bytes:
         monkeypatch.setattr(os, "read", real)
-        half = real(descriptor, 200)
+        found = real(descriptor, count)
         overwrite(path, data)
-        return half
+        return found
 
     monkeypatch.setattr(os, "read", read)
