@@ -16,7 +16,7 @@ class Known:
 
     `sha256` is None while its bytes were never read; `path` is the smallest of the *other* paths that
     hold it now, None if there is none. `yielded` says that it is a conflict only because another
-    unsent file went first.
+    unsent file went first, `resolving` that a person has begun to have it stored.
     """
 
     instance_id: int
@@ -27,12 +27,14 @@ class Known:
     sha256: bytes | None
     path: bytes | None
     yielded: bool = False
+    resolving: bool = False
 
 
 class Claim(StrEnum):
     """What a whole file means for the ledger."""
 
     NEW = "new"  # a new instance, due
+    ASKS = "asks"  # new, under a UID of which the archive has a content that is not known: maybe this one
     SAME = "same"  # one more path of a known instance: nothing is sent
     REVIVES = "revives"  # an instance thought missed has a file again: due
     UPDATES = "updates"  # the file's own instance, not yet in the archive, has other content now
@@ -95,10 +97,11 @@ def _claim_of_equal(path: bytes, other: Known, taken: Known | None) -> Claim:
 def _contest(path: bytes, known: Sequence[Known], taken: Known | None) -> Decision:
     """Say what becomes of a content that is not known under a UID that may be taken."""
     if taken is None:
-        refused = next((k for k in known if k.state is InstanceState.CONFLICT and not k.yielded), None)
-        if refused is None:
-            return Decision(Claim.NEW)
-        return Decision(Claim.CONFLICTS, refused.instance_id)  # the archive has another one still
+        refused = [k for k in known if k.state is InstanceState.CONFLICT and not k.yielded]
+        begun = next((k for k in refused if k.resolving), None)
+        if begun is not None:  # its request may be on the way
+            return Decision(Claim.CONFLICTS, begun.instance_id)
+        return Decision(Claim.ASKS if refused else Claim.NEW)
     if taken.state in (InstanceState.SENDING, InstanceState.UNCONFIRMED):
         return Decision(Claim.LATER, taken.instance_id)
     if taken.state is InstanceState.PENDING and (taken.path is None or path < taken.path):

@@ -189,6 +189,8 @@ class Enrolment:
                 self._compare(candidate, whole, decision, now)
             case Claim.NEW:
                 self._add(candidate, whole, sha256, *self._beginning(whole, ""), now)
+            case Claim.ASKS:
+                self._add(candidate, whole, sha256, InstanceState.UNCONFIRMED, "already-there", now)
             case Claim.CONFLICTS | Claim.DISPLACES:
                 self._contend(candidate, whole, sha256, decision, known, now)
             case Claim.PREVAILS:

@@ -32,8 +32,9 @@ def known(
     sha256: bytes | None = OTHERS,
     path: bytes | None = B,
     yielded: bool = False,
+    resolving: bool = False,
 ) -> Known:
-    return Known(number, state, study, series, size_bytes, sha256, path, yielded)
+    return Known(number, state, study, series, size_bytes, sha256, path, yielded, resolving)
 
 
 def claim(
@@ -89,8 +90,8 @@ CLASHES = [
     (InstanceState.STORED, C, Claim.CONFLICTS),
     (InstanceState.LEAVING, A, Claim.CONFLICTS),
     (InstanceState.DELETING, A, Claim.CONFLICTS),
-    (InstanceState.CONFLICT, A, Claim.CONFLICTS),  # the archive has another one still
-    (InstanceState.CONFLICT, C, Claim.CONFLICTS),
+    (InstanceState.CONFLICT, A, Claim.ASKS),  # the archive has another one, which may be this
+    (InstanceState.CONFLICT, C, Claim.ASKS),
     (InstanceState.REJECTED, A, Claim.NEW),  # these claim nothing any more
     (InstanceState.MISSED, A, Claim.NEW),
     (InstanceState.DELETED, A, Claim.NEW),
@@ -101,7 +102,7 @@ CLASHES = [
 @pytest.mark.parametrize(("state", "path", "expected"), CLASHES)
 def test_other_content_under_a_known_uid(state: InstanceState, path: bytes, expected: Claim) -> None:
     decision = decide(whole(), path, OURS, [known(state)])
-    assert decision == Decision(expected, None if expected is Claim.NEW else 7)
+    assert decision == Decision(expected, None if expected in (Claim.NEW, Claim.ASKS) else 7)
 
 
 def test_the_table_above_has_every_state() -> None:
@@ -111,7 +112,11 @@ def test_the_table_above_has_every_state() -> None:
 def test_a_content_that_only_had_yielded_to_another_file_stands_in_nobodys_way() -> None:
     assert claim(known(CONFLICT, yielded=True)) is Claim.NEW
     rows = [known(CONFLICT, number=1, yielded=True), known(CONFLICT, number=2, sha256=b"\x03" * 32)]
-    assert decide(whole(), A, OURS, rows) == Decision(Claim.CONFLICTS, 2)
+    assert decide(whole(), A, OURS, rows) == Decision(Claim.ASKS)
+
+
+def test_nothing_is_asked_for_another_file_while_a_person_has_one_stored() -> None:
+    assert claim(known(CONFLICT, sha256=b"\x03" * 32, resolving=True)) is Claim.CONFLICTS
 
 
 def test_an_instance_that_no_file_holds_any_more_gives_way_to_any_path() -> None:
@@ -202,7 +207,7 @@ def test_nothing_is_decided_while_the_only_file_of_what_is_due_is_being_looked_a
         (known(sha256=OTHERS, path=None), Claim.DISPLACES),  # its bytes are known: that can be decided
         (known(sha256=OURS, path=None), Claim.SAME),
         (known(sha256=None, path=B), Claim.COMPARE),
-        (known(CONFLICT, sha256=None, path=None), Claim.CONFLICTS),  # it is not due
+        (known(CONFLICT, sha256=None, path=None), Claim.ASKS),  # it is not due
         (known(CONFLICT, sha256=None, path=None, yielded=True), Claim.NEW),
         (known(MISSED, sha256=None, path=None), Claim.REVIVES),
     ],
