@@ -59,13 +59,13 @@ MAP: dict[str, str] = {
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
-    " ledger model resolution rules scan words",
+    " ledger model pacing resolution rules scan words",
     "serving": "config engine errors ledger orders resolution wiring",
     "handover": "config control engine errors ledger model orders resolution scan service visits wiring",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
     "status": "ledger model failures words",
-    "explain": "handles ledger model failures scan status words",
+    "explain": "compare handles ledger model failures scan status words",
     "forecast": "failures handles header jobs ledger model scan words",
     "progress": "engine words rich",
     "summary": "service status words",
