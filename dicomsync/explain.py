@@ -60,13 +60,13 @@ def problems(reader: Reader, most: int = 50) -> list[str]:
 
 _COPY = "copy or export them again"
 _INSTANCES_TO_DO = {
-    InstanceState.CONFLICT: "`dicomsync conflicts list --compare` says how they differ, `resolve` decides",
-    InstanceState.REJECTED: "`dicomsync retry --rejected` has them sent again, once the cause is mended",
-    InstanceState.MISSED: f"bring the files back, or {_COPY}",
+    InstanceState.CONFLICT: "in conflict: `dicomsync conflicts list --compare` says how they differ, `resolve` decides",
+    InstanceState.REJECTED: "rejected: `dicomsync retry --rejected` has them sent again, once the cause is mended",
+    InstanceState.MISSED: f"missed: bring the files back, or {_COPY}",
 }
 _FILES_TO_DO = {
-    FileState.MISSED: f"bring them back, or {_COPY}",
-    FileState.HELD: f"{_COPY}; `dicomsync retry --held` reads them as they are now",
+    FileState.MISSED: f"missed: bring them back, or {_COPY}",
+    FileState.HELD: f"held: {_COPY}; `dicomsync retry --held` reads them as they are now",
 }
 
 
@@ -74,12 +74,12 @@ def _to_do(reader: Reader) -> list[str]:
     """Say what there is to do, by state, with the count of all of them."""
     counts, lost = reader.counts(), sum(reader.lost().values())
     lines = [
-        f"{words.count(counts.instances[state], 'instance')} {state}: {what}"
+        f"{words.count(counts.instances[state], 'instance')} {what}"
         for state, what in _INSTANCES_TO_DO.items()
         if counts.instances[state]
     ]
     lines += [
-        f"{words.count(counts.files[state], 'file')} {state}: {what}"
+        f"{words.count(counts.files[state], 'file')} {what}"
         for state, what in _FILES_TO_DO.items()
         if counts.files[state]
     ]
