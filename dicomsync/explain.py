@@ -60,8 +60,8 @@ def problems(reader: Reader, most: int = 50) -> list[str]:
 
 _COPY = "copy or export them again"
 _INSTANCES_TO_DO = {
-    InstanceState.CONFLICT: "in conflict: `dicomsync conflicts list --compare` says how they differ, `resolve` decides",
-    InstanceState.REJECTED: "rejected: `dicomsync retry --rejected` has them sent again, once the cause is mended",
+    InstanceState.CONFLICT: "in conflict: `dicomsync conflicts list --compare` says how, `resolve` decides",
+    InstanceState.REJECTED: "rejected: `dicomsync retry --rejected` sends them again, the cause being mended",
     InstanceState.MISSED: f"missed: bring the files back, or {_COPY}",
 }
 _FILES_TO_DO = {

@@ -21,6 +21,7 @@ MAP: dict[str, str] = {
     "words": "",
     "mounts": "",
     "logs": "",
+    "secrecy": "",
     "hands": "",
     "notify": "",
     "credentials": "",
@@ -73,13 +74,13 @@ MAP: dict[str, str] = {
     "setup": "config errors",
     "doctor": "byhand config dicomweb errors ledger model mounts samples scan watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
-    "cli": "click commands errors",
+    "cli": "click commands errors secrecy",
     "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
     " handles handover jobs ledger logs model notify orders progress report resolution sandbox scan service"
     " setup status summary upkeep verify wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
-    "__main__": "cli",
+    "__main__": "cli secrecy",
     "__init__": "",
 }
 
