@@ -192,6 +192,8 @@ def test_a_run_that_goes_well_says_nothing_of_anybody(sinks: Sinks, served: Call
     sinks.check(dry, *done)
     assert str(site.folder) in done[2].out, "status tells the folder that the person gave"
     assert str(site.folder) not in "".join(one.out + one.err for one in (dry, *done[:2]))
+    patient = (NAME, PATIENT, BIRTH, DESCRIPTION, ACCESSION)
+    assert found_in(site.ledger.read_bytes(), patient) == [], "the ledger knows UIDs, and nobody's name"
 
 
 def test_files_that_are_held_are_told_by_handles_alone(sinks: Sinks, served: Callable[..., str]) -> None:
