@@ -34,13 +34,13 @@ class Claim(StrEnum):
     """What a whole file means for the ledger."""
 
     NEW = "new"  # a new instance, due
-    ASKS = "asks"  # new, under a UID of which the archive has a content that is not known: maybe this one
     SAME = "same"  # one more path of a known instance: nothing is sent
     REVIVES = "revives"  # an instance thought missed has a file again: due
     UPDATES = "updates"  # the file's own instance, not yet in the archive, has other content now
     SUPPLIES = "supplies"  # its own instance, which the archive is being asked about, has its file again
     PREVAILS = "prevails"  # the content of an instance that had yielded, by a smaller path than the other's
     DISPLACES = "displaces"  # other content, both unsent: the smaller path goes, the other conflicts
+    ASKS = "asks"  # other content than one the archive refused for its own: it may be just that one
     CONFLICTS = "conflicts"  # other content under a UID that is taken: a person decides
     COMPARE = "compare"  # cannot be told without reading the bytes of both
     LEAVES = "leaves"  # the same, but the file is of another study or series now: that one is asked alone
@@ -101,7 +101,7 @@ def _contest(path: bytes, known: Sequence[Known], taken: Known | None) -> Decisi
         begun = next((k for k in refused if k.resolving), None)
         if begun is not None:  # its request may be on the way
             return Decision(Claim.CONFLICTS, begun.instance_id)
-        return Decision(Claim.ASKS if refused else Claim.NEW)
+        return Decision(Claim.ASKS, refused[0].instance_id) if refused else Decision(Claim.NEW)
     if taken.state in (InstanceState.SENDING, InstanceState.UNCONFIRMED):
         return Decision(Claim.LATER, taken.instance_id)
     if taken.state is InstanceState.PENDING and (taken.path is None or path < taken.path):
