@@ -214,7 +214,11 @@ class Config(_Section):
 
 def _across(data: Mapping[str, Any]) -> list[str]:
     """Say what is wrong between keys; looked for in the plain values, so that it is told with the rest."""
-    archive, ledger = _table(data.get("archive")), _table(data.get("ledger")).get("path")
+    archive = _table(data.get("archive"))
+    written = {
+        "ledger.path": _table(data.get("ledger")).get("path"),
+        "control.socket": _table(data.get("control")).get("socket"),
+    }
     listed = data.get("folders")
     folders = [_table(one).get("path") for one in listed] if isinstance(listed, (list, tuple)) else []
     paths = {
@@ -223,12 +227,13 @@ def _across(data: Mapping[str, Any]) -> list[str]:
         if isinstance(path, str) and path and "\0" not in path
     }
     problems = [*credentials.problems(archive), *_overlaps(paths)]
-    if isinstance(ledger, str) and ledger:
-        problems += [
-            f"ledger.path lies inside folder {number}: folders are only read, so put it elsewhere"
-            for number, path in paths.items()
-            if _inside(_absolute(ledger), _absolute(path))
-        ]
+    problems += [
+        f"{key} lies inside folder {number}: folders are only read, so put it elsewhere"
+        for key, place in written.items()
+        if isinstance(place, str) and place
+        for number, path in paths.items()
+        if _inside(_absolute(place), _absolute(path))
+    ]
     return problems
 
 

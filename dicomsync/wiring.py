@@ -115,9 +115,9 @@ def folders_of(config: Config, paths: Sequence[Path] = ()) -> list[Folder]:
 
 def keep_out(ledger: Path, folders: Sequence[Folder]) -> None:
     """Refuse a ledger among the images: folders are only read, and the ledger is written."""
-    where = os.path.abspath(ledger)
+    places = (os.path.abspath(ledger), os.path.realpath(ledger))  # also by a link that leads there
     for folder in folders:
-        if _below(where, os.fsdecode(folder.path)):
+        if any(_below(where, os.fsdecode(folder.path)) for where in places):
             raise UsageProblem(
                 "The ledger would lie inside the folder it is about; nothing was done.",
                 hint="Folders are only ever read: put the ledger somewhere else.",

@@ -21,6 +21,7 @@ MAP: dict[str, str] = {
     "words": "",
     "mounts": "",
     "logs": "",
+    "secrecy": "",
     "hands": "",
     "notify": "",
     "credentials": "",
@@ -59,13 +60,13 @@ MAP: dict[str, str] = {
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
-    " ledger model resolution rules scan words",
+    " ledger model pacing resolution rules scan words",
     "serving": "config engine errors ledger orders resolution wiring",
     "handover": "config control engine errors ledger model orders resolution scan service visits wiring",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
     "status": "ledger model failures words",
-    "explain": "handles ledger model failures scan status words",
+    "explain": "compare handles ledger model failures scan status words",
     "forecast": "failures handles header jobs ledger model scan words",
     "progress": "engine words rich",
     "summary": "service status words",
@@ -73,13 +74,13 @@ MAP: dict[str, str] = {
     "setup": "config errors",
     "doctor": "byhand config dicomweb errors ledger model mounts samples scan watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
-    "cli": "click commands errors",
+    "cli": "click commands errors secrecy",
     "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
     " handles handover jobs ledger logs model notify orders progress report resolution sandbox scan service"
     " setup status summary upkeep verify wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
-    "__main__": "cli",
+    "__main__": "cli secrecy",
     "__init__": "",
 }
 

@@ -505,6 +505,12 @@ def test_a_ledger_inside_a_folder_is_refused_because_folders_are_only_read(path:
     )
 
 
+def test_a_socket_inside_a_folder_is_refused_too() -> None:
+    assert only(WHOLE + FOLDER + "[control]\nsocket = '/data/ct/control.sock'\n").startswith(
+        "control.socket lies inside folder 1"
+    )
+
+
 def test_a_ledger_beside_a_folder_is_fine() -> None:
     assert config.parse(ARCHIVE + "[ledger]\npath = '/data/ct.db'\n" + FOLDER).folders
 

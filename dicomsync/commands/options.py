@@ -118,6 +118,17 @@ def given(**values: Any) -> dict[str, dict[str, Any]]:
     return sections
 
 
+def agree(question: str) -> None:
+    """Ask a person; a no, or nobody to answer, ends the command with 130, and is told to change nothing."""
+    try:
+        if click.confirm(question, err=True):
+            return
+    except click.Abort:
+        click.echo(err=True)  # the question ended no line
+    click.echo("Nothing was changed.", err=True)
+    raise click.Abort
+
+
 def ledger_path(ledger: Path | None, config_file: Path | None, overrides: tuple[str, ...]) -> Path:
     """Find the ledger from a flag, or from the config."""
     if ledger is not None:

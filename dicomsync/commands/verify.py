@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dicomsync import logs
-from dicomsync.commands.options import configured, given, load
+from dicomsync.commands.options import agree, configured, given, load
 from dicomsync.errors import DicomsyncError, UsageProblem
 
 if TYPE_CHECKING:
@@ -240,5 +240,5 @@ def _heal(settings: Config, healable: Sequence[int], most: int, yes: bool) -> tu
         problem.exit_code = 21
         raise problem
     if not yes:
-        click.confirm(f"Send {instances} to the archive again?", abort=True, err=True)
+        agree(f"Send {instances} to the archive again?")
     return handover.heal(settings, healable)
