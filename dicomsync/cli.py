@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -14,6 +15,8 @@ from dicomsync.errors import DicomsyncError
 
 def main() -> None:
     """Run the command line; every error ends as a sentence and an exit code, none as a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name need not be text, and must not end it
     try:
         code = cli.main(prog_name="dicomsync", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -31,7 +31,10 @@ def explain(reader: Reader, subject: str, wall: float) -> list[str] | None:
         lines = _by_uid(reader, subject, wall)
         if lines:
             return lines
-    path = os.fsencode(os.path.abspath(subject))
+    try:
+        path = os.fsencode(os.path.abspath(subject))
+    except UnicodeEncodeError:  # no name on this machine
+        return None
     if row := reader.file_at(path):
         return [*_file(reader, row, wall), f"  {_on_disk(path, row)}"]
     if row := reader.directory_at(path):

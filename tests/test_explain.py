@@ -236,6 +236,13 @@ def test_what_is_foretold_is_what_the_scan_does(world: World) -> None:
         assert (scan.obstacle(path, folder) == "") == (path in taken), name
 
 
+@pytest.mark.parametrize(
+    "subject", ["f" * 16, "instance " + "e" * 16, "\ud800", "a\0b", "1.2.\udcff"], ids=ascii
+)
+def test_what_can_be_no_row_and_no_path_is_not_known(world: World, subject: str) -> None:
+    assert explain(world.reader, subject, world.now.wall) is None
+
+
 def test_the_command_asks_the_config_for_the_folders(tmp_path: Path) -> None:
     folder, ledger = tmp_path / "in", tmp_path / "state" / "ledger.db"
     write_studies(folder, studies=1, series=1, instances=1, rows=8, columns=8)

@@ -127,7 +127,9 @@ def _fates(told: list[Told]) -> list[str]:
     sums = Counter(one.fate for one in told)
     lines = [words.table([(fate.value, f"{sums[fate]:,}") for fate in Fate if sums[fate]])]
     odd = [one for one in told if one.fate is not Fate.STORED or one.words]
-    lines += [f"  {one.path}: {one.fate.value}{', ' if one.words else ''}{one.words}" for one in odd]
+    lines += [
+        f"  {words.visible(bytes(one.path))}: {', '.join(filter(None, (one.fate, one.words)))}" for one in odd
+    ]
     return lines
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomsync.ledger.deletions import DeletionVerbs
-from dicomsync.ledger.rows import CLAIMED
+from dicomsync.ledger.rows import CLAIMED, asked_for
 from dicomsync.model import InstanceState, Source, StatKey
 
 RESOLVING = "resolving"
@@ -181,7 +181,8 @@ class ConflictReader:
         self, *, study: int | None = None, uid: str | None = None, instance: int | None = None
     ) -> list[Conflict]:
         """Give the conflicts of a study, under a SOP Instance UID, or of one row; of all without any."""
-        given = {"i.study_id": study, "i.sop_instance_uid": uid, "i.id": instance}
+        named = None if uid is None else asked_for(uid)
+        given = {"i.study_id": study, "i.sop_instance_uid": named, "i.id": instance}
         wanted = {column: value for column, value in given.items() if value is not None}
         where = "".join(f" AND {column} = ?" for column in wanted)
         rows = self._db.execute(

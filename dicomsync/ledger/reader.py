@@ -15,7 +15,7 @@ from dicomsync.ledger.account import AccountQueries
 from dicomsync.ledger.care import Prunable, prunable
 from dicomsync.ledger.conflicts import ConflictReader
 from dicomsync.ledger.guard import Doubt
-from dicomsync.ledger.rows import CLAIMED, LOST, UNCLAIMED, WAITING, Counts, ends
+from dicomsync.ledger.rows import CLAIMED, LOST, UNCLAIMED, WAITING, Counts, asked_for, ends
 from dicomsync.ledger.writer import Ledger
 from dicomsync.model import FileState, InstanceState, Sighting
 
@@ -217,7 +217,7 @@ class Reader(AccountQueries, ConflictReader):
 
     def study_under(self, uid: str) -> Row | None:
         """Give one study by its UID."""
-        return self._one("SELECT * FROM studies WHERE study_instance_uid = ?", (uid,))
+        return self._one("SELECT * FROM studies WHERE study_instance_uid = ?", (asked_for(uid),))
 
     def states_in(self, study_id: int) -> list[Row]:
         """Count a study's instances by state and reason."""

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from dicomsync.model import CLAIMING, DUE, FileState, InstanceState, StatKey
 
 
+def asked_for(text: str) -> str:
+    """Give a word that a person typed as SQLite can take it: bytes that are no text are nothing there."""
+    return text.encode("utf-8", "replace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class FileRow:
     """A file as the ledger knows it."""
