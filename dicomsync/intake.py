@@ -72,6 +72,11 @@ class Intake:
         return not (self.passes.under_way or waits)
 
     @property
+    def waits(self) -> bool:
+        """Whether what is in the folder cannot be had for now: it does not answer, or is not there."""
+        return self.pulse.hangs or self.passes.away
+
+    @property
     def under_way(self) -> frozenset[bytes]:
         """The paths of files that were found and are not recorded yet."""
         return frozenset(self._under_way)
@@ -162,7 +167,8 @@ class Intake:
         if len(rows) > LOOKS_A_JOB:
             self._absent.appendleft((directory, rows[LOOKS_A_JOB:]))
         paths = tuple(os.path.join(directory, row.name) for row in rows[:LOOKS_A_JOB])
-        return [Work(scan.look, (paths,), partial(self._looked_for, rows[:LOOKS_A_JOB]))]
+        look = (paths, self.passes.ground)
+        return [Work(scan.look, look, partial(self._looked_for, rows[:LOOKS_A_JOB]))]
 
     def _looked_for(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:
         self._out -= 1
@@ -221,24 +227,30 @@ class Intake:
         if not due:
             return []
         paths = tuple(candidate.path for candidate in due)
-        return [Work(scan.look, (paths,), partial(self._looked, due))]
+        return [Work(scan.look, (paths, self.passes.ground), partial(self._looked, due))]
 
     def _looked(self, candidates: Sequence[Candidate], found: Sequence[scan.Sight], now: Moment) -> None:
         self._out -= 1
         for candidate, sight in zip(candidates, found, strict=True):
             if candidate.file_id in self._looks:
-                self.sighted(candidate, sight, now)
+                if sight is None:
+                    self._looks.pop(candidate.file_id)
+                    self.enrolment.vanished(candidate, now)
+                else:
+                    self.sighted(candidate, sight, now)
 
     def sighted(self, candidate: Candidate, sight: scan.Sight, now: Moment) -> None:
-        """Take what one look at a single file saw: its key, that it is gone, or what was in the way."""
+        """Take what was seen of a single file: its key, that it is not there, or what was in the way.
+
+        That it is gone only a look can prove, which makes sure of the folder too.
+        """
         if isinstance(sight, StatKey):
             self._seen(replace(candidate, key=sight), now)
-            return
-        if candidate.file_id is not None:
-            self._looks.pop(candidate.file_id, None)
-        if sight is None:
-            self.enrolment.vanished(candidate, now)
+        elif sight is None:
+            self.look_again(candidate, now, 0.0, "fresh")
         else:
+            if candidate.file_id is not None:
+                self._looks.pop(candidate.file_id, None)
             self.enrolment.unfit(candidate, Unfit(None, FileState.HELD, "unreadable", sight), now)
 
     def lost(self, file_id: int, sight: scan.Sight, now: Moment) -> None:
@@ -247,7 +259,11 @@ class Intake:
         if found is None:
             return
         candidate, state = found
-        if state is FileState.READY and sight is not None:  # until it is read again it supplies nothing
+        if state is FileState.READY and sight is None:
+            row = FileRow(file_id, os.path.basename(candidate.path), candidate.key, state, "", candidate.own)
+            self._absent.append((os.path.dirname(candidate.path), [row]))
+            return
+        if state is FileState.READY:  # until it is read again it supplies nothing
             self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=candidate.own)
         self.sighted(candidate, sight, now)
 

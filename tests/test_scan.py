@@ -32,7 +32,7 @@ def steps(where: Folder, most: int = 2000) -> Iterator[Step]:
     for _ in range(10_000):
         if not position.todo:
             return
-        step = scan.step(where, position, most, part=most)
+        step = scan.step(where, position, most=most, part=most)
         yield step
         position = step.position
     raise AssertionError("the scan does not end")
@@ -545,7 +545,7 @@ def test_a_scan_can_stop_anywhere_and_go_on_in_another_process(tmp_path: Path, m
     position: Position = scan.start(where)
     while position.todo:
         position = pickle.loads(pickle.dumps(position))
-        step: Step = pickle.loads(pickle.dumps(scan.step(where, position, most, part=most)))
+        step: Step = pickle.loads(pickle.dumps(scan.step(where, position, most=most, part=most)))
         found += [entry.name for listing in step.listings for entry in listing.entries]
         position = step.position
     assert found == [b"5.dcm", b"1.dcm", b"2.dcm", b"3.dcm", b"4.dcm"]
