@@ -56,6 +56,7 @@ class Intake:
         self._looks: dict[int, tuple[settle.Look, Candidate]] = {}  # by file
         self._agenda: list[tuple[float, int]] = []  # (monotonic moment, file): when to look again
         self._absent: deque[tuple[bytes, list[FileRow]]] = deque()  # known, but not listed any more
+        self._lost: set[int] = set()  # files among them that a request did not find
         self._under_way: set[bytes] = set()  # paths in the queue, or whose header is being read
         self._closed: set[int] = set()  # directories whose files have all been handed on
         self._out = 0  # jobs handed out and not back, those of the passes apart
@@ -181,10 +182,12 @@ class Intake:
         answer about it is owed.
         """
         for row, sight in zip(rows, found, strict=True):
+            owed = row.file_id in self._lost
+            self._lost.discard(row.file_id)
             if sight is None:
                 self._looks.pop(row.file_id, None)
                 self.enrolment.leave(row.file_id, now)
-            elif row.state is FileState.SETTLING and row.file_id not in self._looks:
+            elif owed or (row.state is FileState.SETTLING and row.file_id not in self._looks):
                 self.lost(row.file_id, sight, now)
 
     # settling
@@ -262,6 +265,7 @@ class Intake:
         if state is FileState.READY and sight is None:
             row = FileRow(file_id, os.path.basename(candidate.path), candidate.key, state, "", candidate.own)
             self._absent.append((os.path.dirname(candidate.path), [row]))
+            self._lost.add(file_id)
             return
         if state is FileState.READY:  # until it is read again it supplies nothing
             self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=candidate.own)

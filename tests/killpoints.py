@@ -20,7 +20,7 @@ from dicomsync import scan
 from dicomsync.delivery import Delivery
 from dicomsync.dicomweb import transport
 from dicomsync.ledger import Ledger
-from dicomsync.model import FileState, InstanceState
+from dicomsync.model import FileState, Folder, InstanceState
 
 POINTS = {
     "K1": "after a listing, before it is recorded",
@@ -70,23 +70,23 @@ def arm(point: str, passage: int) -> None:
             time.sleep(60)  # no thread gets any further
 
     if point == "K1":
-        _after(scan, "step", lambda step: any(one.entries for one in step.listings) and meet())
+        _after_listings(meet)
     elif point in COMMITS:
         _in_transactions(*COMMITS[point], meet)
     else:
         _on_the_wire(point, meet)
 
 
-def _after(owner: Any, name: str, look: Callable[[Any], object]) -> None:
-    real = getattr(owner, name)
+def _after_listings(meet: Callable[[], None]) -> None:
+    real = scan.step
 
-    @wraps(real)
-    def wrapped(*arguments: Any, **more: Any) -> Any:
-        result = real(*arguments, **more)
-        look(result)
-        return result
+    def step(folder: Folder, position: scan.Position, mount: bytes = b"") -> scan.Step:
+        read = real(folder, position, mount)
+        if any(one.entries for one in read.listings):
+            meet()
+        return read
 
-    setattr(owner, name, wrapped)
+    scan.step = step  # type: ignore[assignment]
 
 
 def _before(owner: Any, name: str, look: Callable[..., object]) -> None:

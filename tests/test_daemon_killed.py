@@ -1,4 +1,4 @@
-"""kill -9 at every named point, twice: what comes after stores everything, and nothing that was stored again."""
+"""kill -9 at every named point, twice: afterwards all is stored, and nothing was sent again unasked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder's mount goes or hangs under a daemon that stores into a real archive: nothing is lost or called so."""
+"""A folder's mount goes, or hangs, under a daemon with a real archive: nothing is lost, or said to be."""
 
 from __future__ import annotations
 
