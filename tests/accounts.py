@@ -21,10 +21,11 @@ def rows(ledger: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def states(ledger: Path, what: str = "instances") -> dict[str, int]:
-    """Count a ledger's instances, or its files, by state, row by row; nothing without a ledger."""
-    if not ledger.exists():
+    """Count a ledger's instances, or its files, by state, row by row; nothing where there is none yet."""
+    try:
+        return dict(Counter(state for (state,) in rows(ledger, f"SELECT state FROM {what}")))
+    except sqlite3.OperationalError:  # none is there, or its tables are being made
         return {}
-    return dict(Counter(state for (state,) in rows(ledger, f"SELECT state FROM {what}")))
 
 
 def agree(ledger: Path, archive: AnyArchive, written: Mapping[str, bytes]) -> None:
