@@ -118,7 +118,8 @@ def burst(home: Path, archive: sandbox.Archive, options: argparse.Namespace) -> 
     posts = sum(request.method == "POST" for request in archive.requests)
     print(
         f"\nburst: {len(written)} files, {len(whole)} stored, {len(kept)} in the archive, "
-        f"{posts} requests, {sent - len(states)} sent again, peak {peak:.0f} MiB, {took:.0f} s, {len(whole) / took:.0f} files/s"
+        f"{posts} requests, {sent - len(states)} sent again, "
+        f"peak {peak:.0f} MiB, {took:.0f} s, {len(whole) / took:.0f} files/s"
     )
     accounted = written == whole == kept == set(states) and sent == len(written)
     return 0 if accounted and peak <= options.most_mib else 1
