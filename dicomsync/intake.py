@@ -56,7 +56,7 @@ class Intake:
         self._looks: dict[int, tuple[settle.Look, Candidate]] = {}  # by file
         self._agenda: list[tuple[float, int]] = []  # (monotonic moment, file): when to look again
         self._absent: deque[tuple[bytes, list[FileRow]]] = deque()  # known, but not listed any more
-        self._lost: set[int] = set()  # files among them that a request did not find
+        self._lost: set[int] = set()  # files among them that a job did not find
         self._under_way: set[bytes] = set()  # paths in the queue, or whose header is being read
         self._closed: set[int] = set()  # directories whose files have all been handed on
         self._out = 0  # jobs handed out and not back, those of the passes apart
@@ -250,18 +250,24 @@ class Intake:
                     self.sighted(candidate, sight, now)
 
     def sighted(self, candidate: Candidate, sight: scan.Sight, now: Moment) -> None:
-        """Take what was seen of a single file: its key, that it is not there, or what was in the way.
-
-        That it is gone only a look can prove, which makes sure of the folder too.
-        """
+        """Take what was seen of a single file: its key, that it is not there, or what was in the way."""
         if isinstance(sight, StatKey):
             self._seen(replace(candidate, key=sight), now)
         elif sight is None:
-            self.look_again(candidate, now, 0.0, "fresh")
+            self._not_there(candidate, now)
         else:
             if candidate.file_id is not None:
                 self._looks.pop(candidate.file_id, None)
             self.enrolment.unfit(candidate, Unfit(None, FileState.HELD, "unreadable", sight), now)
+
+    def _not_there(self, candidate: Candidate, now: Moment) -> None:
+        """Have it looked for: that a file is gone only a look proves, which makes sure of the folder too."""
+        found = self._ledger.file(candidate.file_id) if candidate.file_id is not None else None
+        if found is None:
+            self.look_again(candidate, now, 0.0, "fresh")
+        elif found[2].state not in (FileState.GONE, FileState.MISSED):
+            self._absent.append((os.path.dirname(candidate.path), [found[2]]))
+            self._lost.add(found[2].file_id)
 
     def lost(self, file_id: int, sight: scan.Sight, now: Moment) -> None:
         """Take what was seen of a file that could not supply its instance when it was to be sent."""
@@ -269,12 +275,7 @@ class Intake:
         if found is None:
             return
         candidate, state = found
-        if state is FileState.READY and sight is None:
-            row = FileRow(file_id, os.path.basename(candidate.path), candidate.key, state, "", candidate.own)
-            self._absent.append((os.path.dirname(candidate.path), [row]))
-            self._lost.add(file_id)
-            return
-        if state is FileState.READY:  # until it is read again it supplies nothing
+        if state is FileState.READY and sight is not None:  # until it is read again it supplies nothing
             self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=candidate.own)
         self.sighted(candidate, sight, now)
 
