@@ -91,6 +91,8 @@ class Passes:
         self._hinted: dict[bytes, None] = {}
         self._asked: deque[Asked] = deque()
         self.unreadable: dict[bytes, str] = {}  # directories that cannot be read, and why: they are told
+        self.away = False  # the folder itself is not there
+        self._mount = b""  # where it was when it was
         self._quick_at = self._full_at = float("-inf")
         self.last: Pass | None = None
         self.full_passes = 0
@@ -110,6 +112,11 @@ class Passes:
     def latest(self) -> Pass | None:
         """The pass under way, or the last one."""
         return self._now or self.last
+
+    @property
+    def ground(self) -> scan.Ground:
+        """What must be there before anything in the folder is proved gone."""
+        return scan.Ground(self._folder.path, self._mount)
 
     def hint(self, directories: Iterable[bytes], *, everywhere: bool = False) -> None:
         """Take directories of this folder that are worth a look; `everywhere` asks for a full pass."""
@@ -155,6 +162,7 @@ class Passes:
             return
         hinted, self._hinted = tuple(self._hinted), {}
         number = self._ledger.begin_scan(self._folder.path, now.wall)
+        self._mount = number.mount
         if full:
             self._now = Pass(number, scan.start(self._folder), full, now.mono)
             return
@@ -167,6 +175,7 @@ class Passes:
 
     def _begin_asked(self, asked: Asked, now: Moment) -> None:
         number = self._ledger.begin_scan(self._folder.path, now.wall)
+        self._mount = number.mount
         position = scan.Position(((self._folder.path, b"", False),))
         self._now = Pass(number, position, full=False, began=now.mono, asked=asked)
 
@@ -178,7 +187,8 @@ class Passes:
             one.asked_for = True
             one.position = scan.Position(((one.asked.place, b"", one.asked.deep),))
         if one.position.todo:
-            return Work(scan.step, (self._rules(one), one.position), partial(self._stepped, one))
+            place = (self._rules(one), one.position, self._mount)
+            return Work(scan.step, place, partial(self._stepped, one))
         if one.glanced is not None:
             known = self._ledger.directories(self._folder.path, one.glanced, GLANCES_A_JOB)
             if known:
@@ -190,7 +200,7 @@ class Passes:
             directory, last = found[-1]
             one.swept = (directory, last.name)
             paths = tuple(os.path.join(path, row.name) for path, row in found)
-            return Work(scan.look, (paths,), partial(self._swept, [row for _, row in found]))
+            return Work(scan.look, (paths, self.ground), partial(self._swept, [row for _, row in found]))
         self._end(one, now)
         return None
 
@@ -216,6 +226,8 @@ class Passes:
             one.files += len(listing.entries)
             if one.asked is None:
                 self._dive(one, listing)
+            if listing.directory == self._folder.path:
+                self._find_ground(one, listing)
             directory_id = self._ledger.directory(listing.directory, one.number, listing.mtime_ns)
             if listing.problem:
                 self._unreadable(one, directory_id, listing, now)
@@ -223,6 +235,13 @@ class Passes:
                 self._readable(directory_id, listing, now)
             if listing.entries or listing.proves_absence:
                 self._merge(directory_id, listing, now)
+
+    def _find_ground(self, one: Pass, listing: scan.Listing) -> None:
+        """Note whether the folder itself is there, and where."""
+        self.away = listing.away
+        if listing.mount and listing.mount != self._mount:
+            self._mount = listing.mount
+            self._ledger.found_on(one.number, listing.mount)
 
     def _dive(self, one: Pass, listing: scan.Listing) -> None:
         """In a quick pass, read whole what is new below a directory that was read."""

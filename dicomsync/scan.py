@@ -7,6 +7,7 @@ yet recorded, and a share that hangs hangs one job and nothing else.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -25,6 +26,7 @@ PART_ENTRIES = 20_000  # of a larger directory one step takes this many: each pa
 SAMPLES = 20
 GONE = -1  # the time of a directory that is not there
 FRESH_NS = 3_000_000_000  # file systems count time in steps of up to two seconds
+NOT_MOUNTED = "it is empty, and what was mounted there is not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Listing:
     `problem` says what in it could not be read, in the system's words. Only a listing with
     `proves_absence` says anything about names that are not in it. `below` are its sub-directories,
     where the scan does not dive into them itself. `mtime_ns` is the directory's own time, 0 where it is
-    so fresh that a later change might leave it as it is.
+    so fresh that a later change might leave it as it is. Of the folder itself, `away` says that it is not
+    there, and `mount` which mount point it was found on.
     """
 
     directory: bytes
@@ -75,6 +78,16 @@ class Listing:
     passed: Passed = Passed()
     below: tuple[bytes, ...] = ()
     mtime_ns: int = 0
+    away: bool = False
+    mount: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What must be there before anything in it can be proved gone: a folder, where it was last found."""
+
+    folder: bytes
+    mount: bytes = b""  # its mount point; b"": it was never looked into
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +114,19 @@ def start(folder: Folder) -> Position:
     return Position(((folder.path, b"", True),))
 
 
-def step(folder: Folder, position: Position, most: int = STEP_ENTRIES, part: int = PART_ENTRIES) -> Step:
+def step(
+    folder: Folder,
+    position: Position,
+    mount: bytes = b"",
+    *,
+    most: int = STEP_ENTRIES,
+    part: int = PART_ENTRIES,
+) -> Step:
     """Read directories until about `most` entries are together; of one directory at most `part`.
 
     Symbolic links are not followed (but the folder itself may be one); names are bytes; sub-directories
     are read after the files beside them. Nothing is raised: what cannot be read is a listing that says so.
+    `mount` is the mount point that the folder was last found on.
     """
     listings: list[Listing] = []
     todo = list(position.todo)
@@ -114,6 +135,8 @@ def step(folder: Folder, position: Position, most: int = STEP_ENTRIES, part: int
     while todo and seen < most:
         directory, after, deep = todo.pop()
         listing, below = _read(folder, directory, after, part, samples)
+        if directory == folder.path:
+            listing = _on_ground(listing, Ground(folder.path, mount))
         listings.append(listing)
         samples -= listing.passed.sampled
         seen += len(listing.entries) + listing.passed.excluded + 1
@@ -141,10 +164,11 @@ def changed(known: tuple[tuple[bytes, int], ...]) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def look(paths: tuple[bytes, ...]) -> tuple[Sight, ...]:
+def look(paths: tuple[bytes, ...], ground: Ground | None = None) -> tuple[Sight, ...]:
     """Look at single files: each one's key, None where it is proved gone, or what was in the way.
 
-    Gone is only what the system says does not exist; any other error proves nothing.
+    Gone is only what the system says does not exist, while the ground it was found on is there; any other
+    error proves nothing.
     """
     found: list[Sight] = []
     for path in paths:
@@ -154,7 +178,44 @@ def look(paths: tuple[bytes, ...]) -> tuple[Sight, ...]:
             found.append(None)
         except OSError as error:
             found.append(os.strerror(error.errno or 0))
-    return tuple(found)
+    if ground is None or None not in found or paths == (ground.folder,):
+        return tuple(found)
+    words = away(ground)  # after the looks: a folder that went meanwhile took its files along
+    return tuple(words or None if one is None else one for one in found)
+
+
+def away(ground: Ground) -> str:
+    """Say in words why a folder is not where it was, or ""; an empty mount point is not the folder."""
+    try:
+        with os.scandir(ground.folder) as found:
+            if next(found, None) is not None:
+                return ""
+        real = os.path.realpath(ground.folder)
+        mounted = not _lies_in(real, ground.mount) or len(_mount_point(real)) >= len(ground.mount)
+    except NotADirectoryError:
+        return ""  # a folder that is a file
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return "" if mounted else NOT_MOUNTED
+
+
+def _mount_point(path: bytes) -> bytes:
+    """Give the topmost directory above a real path, or itself, that is on the same file system."""
+    device = os.stat(path).st_dev
+    while (above := os.path.dirname(path)) != path and os.stat(above).st_dev == device:
+        path = above
+    return path
+
+
+def _on_ground(listing: Listing, ground: Ground) -> Listing:
+    """Say of the folder's own listing whether it is the folder's at all, and where that was found."""
+    if words := away(ground):
+        gone = words in (NOT_MOUNTED, os.strerror(errno.ENOENT))  # not merely hard to read
+        return replace(listing, problem=listing.problem or words, proves_absence=False, away=gone)
+    try:
+        return replace(listing, mount=_mount_point(os.path.realpath(ground.folder)))
+    except OSError as error:
+        return replace(listing, problem=os.strerror(error.errno or 0), proves_absence=False)
 
 
 def _read(
@@ -289,7 +350,11 @@ def _is_dicom(name: str, descriptor: int) -> bool:
 
 def lies_in(path: bytes, folder: Folder) -> bool:
     """Say whether a path is that of a folder, or below it."""
-    return path == folder.path or path.startswith(folder.path.rstrip(b"/") + b"/")
+    return _lies_in(path, folder.path)
+
+
+def _lies_in(path: bytes, directory: bytes) -> bool:
+    return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
 
 
 def obstacle(path: bytes, folder: Folder) -> str:

@@ -32,7 +32,7 @@ def steps(where: Folder, most: int = 2000) -> Iterator[Step]:
     for _ in range(10_000):
         if not position.todo:
             return
-        step = scan.step(where, position, most, part=most)
+        step = scan.step(where, position, most=most, part=most)
         yield step
         position = step.position
     raise AssertionError("the scan does not end")
@@ -545,7 +545,7 @@ def test_a_scan_can_stop_anywhere_and_go_on_in_another_process(tmp_path: Path, m
     position: Position = scan.start(where)
     while position.todo:
         position = pickle.loads(pickle.dumps(position))
-        step: Step = pickle.loads(pickle.dumps(scan.step(where, position, most, part=most)))
+        step: Step = pickle.loads(pickle.dumps(scan.step(where, position, most=most, part=most)))
         found += [entry.name for listing in step.listings for entry in listing.entries]
         position = step.position
     assert found == [b"5.dcm", b"1.dcm", b"2.dcm", b"3.dcm", b"4.dcm"]
@@ -648,3 +648,79 @@ def test_an_inode_of_sixty_four_bits_is_folded_into_what_the_ledger_can_hold() -
     key = StatKey.of(cast("os.stat_result", status))
     assert key.inode == 2**63 - 2
     assert 0 <= key.mtime_ns < 2**63
+
+
+# the folder itself
+
+
+class Mounts:
+    """Which directories are mount points; a device number for each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *points: Path) -> None:
+        self.points = [bytes(one) for one in points]
+        self._really = os.stat
+        monkeypatch.setattr(scan.os, "stat", self.stat)  # type: ignore[attr-defined]  # the outside
+
+    def stat(self, path: Any, **more: Any) -> Any:
+        found = self._really(path, **more)
+        if more or not isinstance(path, bytes):
+            return found
+        above = [one for one in self.points if path == one or path.startswith(one + b"/")]
+        return SimpleNamespace(st_dev=len(max(above, key=len, default=b"")), st_mode=found.st_mode)
+
+
+def found_on(where: Folder) -> bytes:
+    listing, *_ = scan.step(where, scan.start(where)).listings
+    return listing.mount
+
+
+def test_where_a_folder_was_found_is_its_mount_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = tmp_path / "share" / "in"
+    inside.mkdir(parents=True)
+    Mounts(monkeypatch, tmp_path / "share")
+    assert found_on(folder(inside)) == bytes(tmp_path / "share")
+    assert found_on(folder(tmp_path / "share")) == bytes(tmp_path / "share")
+
+
+@pytest.mark.parametrize("deeper", ["", "in"], ids=["the mount point itself", "a directory on it"])
+def test_an_empty_directory_where_a_mount_was_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deeper: str
+) -> None:
+    where = folder(tmp_path / "share" / deeper)
+    os.makedirs(where.path)
+    ground = scan.Ground(where.path, bytes(tmp_path / "share"))
+    mounts = Mounts(monkeypatch, tmp_path / "share")
+    paths = (where.path + b"/1.dcm",)
+    assert scan.look(paths, ground) == (None,)
+    mounts.points.clear()
+    assert scan.look(paths, ground) == (scan.NOT_MOUNTED,)
+    (listing,) = scan.step(where, scan.start(where), ground.mount).listings
+    assert (listing.problem, listing.away, listing.proves_absence) == (scan.NOT_MOUNTED, True, False)
+    touch(Path(os.fsdecode(where.path)) / "2.dcm")  # somebody works there: it is the folder now
+    assert scan.look(paths, ground) == (None,)
+    (listing,) = scan.step(where, scan.start(where), ground.mount).listings
+    assert (listing.problem, listing.away) == ("", False)
+    assert listing.proves_absence
+
+
+def test_a_mount_on_an_emptied_folder_is_not_one_that_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = folder(tmp_path / "in")
+    os.makedirs(where.path)
+    Mounts(monkeypatch, tmp_path / "in")
+    assert scan.away(scan.Ground(where.path, b"/")) == ""
+    assert scan.away(scan.Ground(where.path)) == ""  # it was never looked into
+
+
+def test_what_is_missing_with_its_whole_folder_is_not_gone(tmp_path: Path) -> None:
+    ground = scan.Ground(bytes(tmp_path / "in"), b"/")
+    file = bytes(tmp_path / "in" / "1.dcm")
+    assert scan.look((file,), ground) == ("No such file or directory",)
+    (tmp_path / "in").mkdir()
+    assert scan.look((file,), ground) == (None,)
+
+
+def test_a_folder_that_is_a_file_is_gone_when_the_file_is(tmp_path: Path) -> None:
+    file = bytes(tmp_path / "1.dcm")
+    assert scan.look((file,), scan.Ground(file, b"/")) == (None,)

@@ -20,6 +20,8 @@ CHECK_SECONDS = 5.0  # how long a start looks for damage that nothing points to
 def problem(error: sqlite3.Error, doing: str) -> LedgerProblem:
     """Say an SQLite error as an operator needs it: what happened, what did not, what to do."""
     text = str(error).lower()
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":  # no room for the log's index
+        text = "full"
     for sign, words, hint in _SIGNS:
         if sign in text:
             kind = LedgerDamaged if sign in _DAMAGE else LedgerProblem

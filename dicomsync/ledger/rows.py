@@ -47,6 +47,7 @@ class Scan:
     number: int
     since: float = 0.0  # when the folder was first looked into (wall seconds)
     first: bool = True  # the folder was never read to its end before
+    mount: bytes = b""  # the mount point it was last found on
 
 
 @dataclass(frozen=True, slots=True)
