@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.corpora import Shelf
 from benchmarks.goals import HEADS, Finding
-from benchmarks.measuring import table
+from benchmarks.measuring import compile_all, table
 from benchmarks.profiles import FULL, QUICK, SECTIONS, Bench, machine, measured
 
 
@@ -30,6 +30,7 @@ def main() -> int:
     options = _options()
     on = machine()
     options.cache.mkdir(parents=True, exist_ok=True)
+    compile_all()
     findings: list[Finding] = []
     with tempfile.TemporaryDirectory(dir=options.work) as place:
         profile = FULL if options.full else QUICK

@@ -12,12 +12,13 @@ from benchmarks.corpora import Corpus
 from benchmarks.goals import GOALS, Finding
 from benchmarks.measuring import Runs, in_turn, median, ratios, run, seconds_of
 from benchmarks.senders import DICOMSYNC
-from benchmarks.servers import COMMAND, Starts
+from benchmarks.servers import Starts
 from benchmarks.uploads import memory
 from dicomsync.ledger import Ledger
 
 CLICK = "python -c 'import click'"
 FIND = "find -printf"
+ENTRY = [sys.executable, "-c", "from dicomsync.cli import main; main()"]  # what the installed script is
 
 
 def startup(rounds: int, place: Path) -> Iterator[Finding]:
@@ -25,11 +26,13 @@ def startup(rounds: int, place: Path) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(dir=place) as home:
         ledger = Path(home) / "ledger.db"
         Ledger.open(ledger).close()
+        config = Path(home) / "config.toml"
+        config.write_text(f'[ledger]\npath = "{ledger}"\n[archive]\nurl = "http://127.0.0.1:1"\n')
         runs = in_turn(
             {
                 CLICK: partial(run, [sys.executable, "-c", "import click"]),
-                "--help": partial(run, [*COMMAND, "--help"]),
-                "status": partial(run, [*COMMAND, "status", "--ledger", str(ledger)]),
+                "--help": partial(run, [*ENTRY, "--help"]),
+                "status": partial(run, [*ENTRY, "status", "-c", str(config)]),
             },
             rounds,
         )

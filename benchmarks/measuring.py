@@ -19,6 +19,8 @@ from pathlib import Path
 RUN_SECONDS = 1800.0
 _LAUNCHER = Path(__file__).with_name("launch.py")
 _ROOT = Path(__file__).resolve().parent.parent
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+_ENVIRONMENT["PYTHONPATH"] = str(_ROOT)
 
 
 class FailedRun(Exception):
@@ -42,7 +44,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None, ok
             [sys.executable, "-I", "-S", str(_LAUNCHER), str(report), *command],
             stdout=subprocess.DEVNULL,
             stderr=said,
-            env={**os.environ, "PYTHONPATH": str(_ROOT), **(environment or {})},
+            env={**_ENVIRONMENT, **(environment or {})},
             start_new_session=True,
         )
         try:
@@ -59,6 +61,11 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None, ok
             last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
             raise FailedRun(f"{command[0]} ended with {code}, and said: {last[0]}")
     return Sample(float(seconds), float(cpu_seconds), int(rss_bytes))
+
+
+def compile_all() -> None:
+    """Compile our modules, as they are where they are installed: else every run of ours would do it."""
+    run([sys.executable, "-m", "compileall", "-q", str(_ROOT / "dicomsync"), str(_ROOT / "benchmarks")])
 
 
 Runs = dict[str, list[Sample]]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
 from dicomsync import __version__
-from dicomsync.commands import COMMANDS
+from dicomsync.commands import Commands
 from dicomsync.errors import DicomsyncError
 
 
@@ -44,7 +43,7 @@ def _where(error: BaseException) -> str:
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
-    place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "unknown"
+    place = f"{os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}" if frame else "unknown"
     return f"{type(error).__name__} at {place}"
 
 
@@ -60,12 +59,10 @@ Exit codes:
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
 )
 @click.version_option(__version__, "-V", "--version", message="dicomsync %(version)s")
 def cli() -> None:
     """Get every DICOM file from a folder into a DICOMweb archive: complete, once, soon, with proof."""
-
-
-for command in COMMANDS:
-    cli.add_command(command)

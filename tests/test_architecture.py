@@ -14,7 +14,8 @@ ROOT = Path(dicomsync.__file__).parent
 
 MAP: dict[str, str] = {
     # room: the rooms and outside packages it may import (the standard library is free)
-    "model": "",
+    "states": "",
+    "model": "states",
     "errors": "",
     "reasons": "",
     "handles": "",
@@ -40,7 +41,7 @@ MAP: dict[str, str] = {
     "copies": "compare dicomweb model rules",
     "jobs": "copies dicomweb header scan rules pacing model errors",
     "work": "batching model",
-    "ledger": "model errors claims mounts sqlite_utils",
+    "ledger": "model states errors claims mounts sqlite_utils",
     "enrolment": "claims failures handles jobs ledger model work",
     "passes": "scan handles ledger model pulse work",
     "pulse": "handles ledger model work",
@@ -64,7 +65,7 @@ MAP: dict[str, str] = {
     "handover": "config control engine errors ledger model orders resolution scan service visits wiring",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
-    "status": "ledger model failures words",
+    "status": "ledger states failures words",
     "explain": "handles ledger model failures scan status words",
     "forecast": "failures handles header jobs ledger model scan words",
     "progress": "engine words rich",

@@ -14,7 +14,7 @@ from dicomsync.commands.options import configured, duration, given, load
 from dicomsync.errors import LedgerInUse
 
 
-@click.command(short_help="Store what is not stored yet, once, and say how it went.")
+@click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @configured
 @click.option(
