@@ -19,6 +19,7 @@ MB = 1e6
 
 def send(sender: Sender, corpus: Corpus, start: Starts, place: Path) -> Sample:
     """Send a corpus to a fresh server; raises FailedRun too if it does not have every instance then."""
+    corpus.warm()  # each time: dicomsync lets go of what it has sent
     with tempfile.TemporaryDirectory(dir=place) as home, start() as server:
         sample = run(sender.command(corpus.path, server, Path(home)), sender.environment)
         if (arrived := server.count()) != corpus.files:
@@ -30,7 +31,6 @@ def contest(
     title: str, corpus: Corpus, start: Starts, peers: Sequence[Sender], rounds: int, place: Path
 ) -> tuple[list[Finding], Runs]:
     """Have everyone who is installed send a corpus, in turn; who is not, or fails, is named."""
-    corpus.warm()
     senders = {one.name: one for one in (DICOMSYNC, *peers)}
     absent = {name: why for name, one in senders.items() if (why := one.missing())}
 
@@ -79,7 +79,6 @@ def ledger_share(corpora: Sequence[Corpus], start: Starts, rounds: int, place: P
     """Say what share of a backfill's time its loop spends in the ledger, in percent."""
     title = "ledger's share of a backfill"
     for corpus in corpora:
-        corpus.warm()
         shares = [_share(corpus, start, place) for _ in range(rounds)]
         name = corpus.name.partition("-")[0]
         yield Finding(title, name, median(shares), "%", GOALS.get((title, name)), tuple(shares))

@@ -13,6 +13,7 @@ import struct
 import zlib
 from functools import lru_cache, partial
 
+from . import quiet
 from .model import Changed, FileState, Header, StatKey, Unfit, Whole
 from .walk import (
     BIG_ENDIAN,
@@ -95,7 +96,7 @@ def read(path: bytes, key: StatKey | None = None) -> Header:
     Takes and gives plain values, so that any executor may run it; raises nothing, whatever is there.
     """
     try:
-        fd = os.open(path, _FLAGS)
+        fd = quiet.opened(path, _FLAGS)
     except OSError as problem:
         return _not_opened(problem)
     seen: StatKey | None = None

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from dicomsync import quiet
 from dicomsync.model import Folder, StatKey
 
 Sight = StatKey | str | None
@@ -164,7 +165,7 @@ def _read(
     is_root = directory == folder.path
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if is_root else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(directory, flags)
+        descriptor = quiet.opened(directory, flags)
     except (FileNotFoundError, NotADirectoryError) as error:
         if not is_root:
             return Listing(directory, mtime_ns=GONE), []  # it left: what was in it is to be looked for
@@ -276,7 +277,8 @@ def _single(path: bytes) -> Listing:
 def _is_dicom(name: str, descriptor: int) -> bool:
     """Tell by the letters after the preamble (PS3.10 7.1)."""
     try:
-        file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = quiet.opened(name, flags, descriptor)
     except OSError:
         return False
     try:
