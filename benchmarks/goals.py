@@ -94,6 +94,7 @@ GOALS = {
     ("lost of a burst, renamed", ""): at_most(0.0),
     ("--help", "python -c 'import click'"): at_most(1.5),
     ("status", "python -c 'import click'"): at_most(1.5),
+    ("--bwlimit, off its rate", ""): at_most(5.0),
     ("ledger's share of a backfill", "ct"): at_most(10.0),
     ("ledger's share of a backfill", "mr"): at_most(10.0),
 }

@@ -143,6 +143,7 @@ class Bench:
         big = self.shelf.multiframe(self.profile.big_files, self.profile.big_frames)
         yield uploads.above("2 GB study above ct's memory", big, usual, servers.sink, self.place)
         few = self.corpora()[:2]
+        yield uploads.kept_rate(few[0], servers.sink, self.place)
         yield from uploads.ledger_share(few, servers.sink, self.profile.rounds, self.place)
 
     def orthanc(self) -> Iterator[Finding]:

@@ -95,3 +95,22 @@ def _share(corpus: Corpus, start: Starts, place: Path) -> float:
         send(Sender(OURS, command), corpus, start, place)
         ledger, process = map(float, report.read_text().split())
         return 100 * ledger / process
+
+
+def kept_rate(corpus: Corpus, start: Starts, place: Path) -> Finding:
+    """Say by how much a limit of bandwidth is missed, in percent of it; start and end of the run left out.
+
+    The rate is such that it takes ten seconds.
+    """
+    kib = corpus.size_bytes // 10 // 1024
+
+    def slowly(folder: Path, server: Server, kept: Path) -> list[str]:
+        return [*dicomsync(folder, server, kept), "--bwlimit", str(kib)]
+
+    with tempfile.TemporaryDirectory(dir=place) as nothing:
+        empty = Corpus("nothing", Path(nothing), 0, 0)
+        rest = send(DICOMSYNC, empty, start, place).seconds
+        seconds = send(Sender(OURS, slowly), corpus, start, place).seconds - rest
+    off = 100 * abs(corpus.size_bytes / seconds / (kib * 1024) - 1)
+    title = "--bwlimit, off its rate"
+    return Finding(title, "", off, "%", GOALS.get((title, "")), detail=f"{kib / 1024:.1f} MiB/s")

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from dicomsync import credentials
+from dicomsync.bwlimit import Timetable, timetable
 from dicomsync.errors import UsageProblem
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -185,6 +186,7 @@ class UploadConfig(_Section):
     """`[upload]`: how much at a time."""
 
     transfers: int = Field(default=4, ge=1, le=64)
+    bwlimit: Annotated[Timetable, BeforeValidator(timetable)] = ()
 
 
 class VerifyConfig(_Section):

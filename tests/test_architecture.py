@@ -25,7 +25,8 @@ MAP: dict[str, str] = {
     "hands": "",
     "notify": "",
     "credentials": "",
-    "config": "credentials errors pydantic",
+    "bwlimit": "",
+    "config": "bwlimit credentials errors pydantic",
     "settle": "model",
     "batching": "model",
     "claims": "model",
@@ -85,7 +86,7 @@ MAP: dict[str, str] = {
     "__init__": "",
 }
 
-PURE = ("settle", "batching", "claims", "credentials", "pacing", "rules")
+PURE = ("settle", "batching", "bwlimit", "claims", "credentials", "pacing", "rules")
 IMPURE_MODULES = {"os", "time", "random", "socket", "sqlite3", "threading", "subprocess", "logging"}
 
 

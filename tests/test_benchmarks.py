@@ -15,7 +15,7 @@ from benchmarks import by_dicomweb_client, measuring, profiles, senders, servers
 from benchmarks.corpora import Shelf, paths_in
 from benchmarks.goals import Finding, at_least, at_most
 from benchmarks.measuring import FailedRun, Sample
-from dicomsync.dicomweb import Archive, BytesPart, client_for
+from dicomsync.dicomweb import Archive, BytesPart, client_for, close_clients
 from dicomsync.samples import write_ct_files
 
 
@@ -117,6 +117,7 @@ def test_the_sink_acknowledges_what_it_read_and_nothing_else(tmp_path: Path) -> 
         assert server.count() == 3
         client.store(parts[:1])
         assert server.count() == 3
+        close_clients()
 
 
 def test_the_sink_hangs_up_on_what_is_not_dicom() -> None:

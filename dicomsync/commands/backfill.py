@@ -29,6 +29,11 @@ from dicomsync.errors import LedgerInUse
 )
 @click.option("--transfers", type=click.IntRange(1, 64), help="Requests at the same time (4).")
 @click.option(
+    "--bwlimit",
+    metavar="RATE",
+    help="Upload no faster: 10M is 10 MiB/s; or a timetable, '08:00,512k 19:00,off'.",
+)
+@click.option(
     "--patience",
     default="10min",
     show_default=True,
@@ -53,6 +58,7 @@ def backfill(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     transfers: int | None,
+    bwlimit: str | None,
     patience: float,
     max_duration: float | None,
     dry_run: bool,
@@ -70,6 +76,7 @@ def backfill(
         archive_url=url,
         ledger_path=str(ledger) if ledger else None,
         upload_transfers=transfers,
+        upload_bwlimit=bwlimit,
     )
     settings = load(config_file, overrides, sections)
     from dicomsync import handover, service, summary
