@@ -150,6 +150,7 @@ class FolderConfig(_Section):
     watch: Literal["auto", "events", "scan"] = "auto"
     scan_interval: Annotated[float | None, BeforeValidator(lambda value: _auto(value))] = None
     full_scan_interval: Duration = 600.0
+    scan_ops_per_second: int = Field(default=0, ge=0, le=1_000_000)
 
     @field_validator("path")
     @classmethod

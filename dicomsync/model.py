@@ -67,7 +67,7 @@ class Folder:
 
     `scan_seconds` and `full_scan_seconds` are between a daemon's passes over it, quick and full;
     `new_only` leaves alone what was there before the daemon first saw the folder; `watched` has the
-    file system tell of changes.
+    file system tell of changes; scans look at no more than `scan_ops_per_second` (0: at any number).
     """
 
     path: bytes
@@ -78,6 +78,7 @@ class Folder:
     full_scan_seconds: float = 600.0
     new_only: bool = False
     watched: bool = False
+    scan_ops_per_second: int = 0
 
 
 @dataclass(frozen=True, slots=True)

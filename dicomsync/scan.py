@@ -25,6 +25,7 @@ STEP_ENTRIES = 2_000  # about what one turn of the engine merges in one transact
 PART_ENTRIES = 20_000  # of a larger directory one step takes this many: each part lists it anew
 SAMPLES = 20
 GONE = -1  # the time of a directory that is not there
+JOB_SECONDS = 20.0  # a scan that is held to a rate does no more in one job: a folder that hangs takes longer
 FRESH_NS = 3_000_000_000  # file systems count time in steps of up to two seconds
 
 
@@ -97,6 +98,25 @@ class Step:
     position: Position
 
 
+class Tempo:
+    """Holds the questions of one job to a folder's rate, evenly; every listing and every look is one."""
+
+    def __init__(self, ops_per_second: int) -> None:
+        self._each_seconds = 1 / ops_per_second if ops_per_second else 0.0
+        self._due = time.monotonic()
+
+    def wait(self) -> None:
+        """Wait until the next question may be asked."""
+        if self._each_seconds:
+            self._due += self._each_seconds
+            time.sleep(max(0.0, self._due - time.monotonic()))
+
+
+def at_most(number: int, ops_per_second: int) -> int:
+    """Say how many questions one job may have, at a folder's rate."""
+    return min(number, max(1, int(ops_per_second * JOB_SECONDS))) if ops_per_second else number
+
+
 def start(folder: Folder) -> Position:
     """Give the position at which a scan of `folder` begins."""
     return Position(((folder.path, b"", True),))
@@ -108,13 +128,15 @@ def step(folder: Folder, position: Position, most: int = STEP_ENTRIES, part: int
     Symbolic links are not followed (but the folder itself may be one); names are bytes; sub-directories
     are read after the files beside them. Nothing is raised: what cannot be read is a listing that says so.
     """
+    tempo = Tempo(folder.scan_ops_per_second)
+    most, part = (at_most(number, folder.scan_ops_per_second) for number in (most, part))
     listings: list[Listing] = []
     todo = list(position.todo)
     samples = position.samples
     seen = 0
     while todo and seen < most:
         directory, after, deep = todo.pop()
-        listing, below = _read(folder, directory, after, part, samples)
+        listing, below = _read(folder, directory, after, part, samples, tempo)
         listings.append(listing)
         samples -= listing.passed.sampled
         seen += len(listing.entries) + listing.passed.excluded + 1
@@ -127,10 +149,12 @@ def step(folder: Folder, position: Position, most: int = STEP_ENTRIES, part: int
     return Step(tuple(listings), Position(tuple(todo), samples))
 
 
-def changed(known: tuple[tuple[bytes, int], ...]) -> tuple[bytes, ...]:
+def changed(known: tuple[tuple[bytes, int], ...], ops_per_second: int = 0) -> tuple[bytes, ...]:
     """Say which directories have another time than when they were read, or cannot be looked at."""
+    tempo = Tempo(ops_per_second)
     found = []
     for path, mtime_ns in known:
+        tempo.wait()
         try:
             now = StatKey.of(os.stat(path)).mtime_ns
         except (FileNotFoundError, NotADirectoryError):
@@ -142,13 +166,15 @@ def changed(known: tuple[tuple[bytes, int], ...]) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def look(paths: tuple[bytes, ...]) -> tuple[Sight, ...]:
+def look(paths: tuple[bytes, ...], ops_per_second: int = 0) -> tuple[Sight, ...]:
     """Look at single files: each one's key, None where it is proved gone, or what was in the way.
 
     Gone is only what the system says does not exist; any other error proves nothing.
     """
+    tempo = Tempo(ops_per_second)
     found: list[Sight] = []
     for path in paths:
+        tempo.wait()
         try:
             found.append(StatKey.of(os.lstat(path)))
         except (FileNotFoundError, NotADirectoryError):
@@ -159,9 +185,10 @@ def look(paths: tuple[bytes, ...]) -> tuple[Sight, ...]:
 
 
 def _read(
-    folder: Folder, directory: bytes, after: bytes, most: int, samples: int
+    folder: Folder, directory: bytes, after: bytes, most: int, samples: int, tempo: Tempo
 ) -> tuple[Listing, list[bytes]]:
     """Read one directory, or as much of a very large one as one step takes."""
+    tempo.wait()
     is_root = directory == folder.path
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if is_root else os.O_NOFOLLOW)
     try:
@@ -176,7 +203,7 @@ def _read(
         words = os.strerror(error.errno or 0)
         return Listing(directory, problem=words, proves_absence=False), []
     try:
-        return _listed(folder, directory, descriptor, after, most, samples)
+        return _listed(folder, directory, descriptor, after, most, samples, tempo)
     except OSError as error:
         words = os.strerror(error.errno or 0)
         return Listing(directory, problem=words, proves_absence=False), []
@@ -185,7 +212,7 @@ def _read(
 
 
 def _listed(
-    folder: Folder, directory: bytes, descriptor: int, after: bytes, most: int, samples: int
+    folder: Folder, directory: bytes, descriptor: int, after: bytes, most: int, samples: int, tempo: Tempo
 ) -> tuple[Listing, list[bytes]]:
     mtime_ns = _settled_time(descriptor)
     wanted, unwanted = _patterns(folder.include), _patterns(folder.exclude)
@@ -220,7 +247,7 @@ def _listed(
     if len(names) > most:
         del names[most:]
         cut = True
-    entries, changed, problem = _entries(descriptor, names)
+    entries, changed, problem = _entries(descriptor, names, tempo)
     passed = Passed(excluded, links, special + changed) if not after else Passed()
     if sample and not after:
         passed = replace(
@@ -239,7 +266,7 @@ def _settled_time(descriptor: int) -> int:
     return mtime_ns if abs(time.time_ns() - mtime_ns) > FRESH_NS else 0
 
 
-def _entries(descriptor: int, names: list[bytes]) -> tuple[tuple[Entry, ...], int, str]:
+def _entries(descriptor: int, names: list[bytes], tempo: Tempo) -> tuple[tuple[Entry, ...], int, str]:
     """Look at each name; what vanished since is left out, what is no regular file any more counted.
 
     One name that cannot be looked at is a problem of this directory, and none of the other names.
@@ -248,6 +275,7 @@ def _entries(descriptor: int, names: list[bytes]) -> tuple[tuple[Entry, ...], in
     odd = 0
     problem = ""
     for name in names:
+        tempo.wait()
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:

@@ -172,6 +172,7 @@ def _folder(config: FolderConfig, path: str, kind: str, is_file: bool) -> Folder
         config.full_scan_interval,
         config.start == "new",
         config.watch == "events" or (config.watch == "auto" and local),
+        config.scan_ops_per_second,
     )
 
 

@@ -6,8 +6,10 @@ import errno
 import os
 import pickle
 import socket
+import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +18,7 @@ import pytest
 
 from dicomsync import scan
 from dicomsync.model import Folder, StatKey
+from dicomsync.pulse import HANGS_SECONDS
 from dicomsync.scan import Listing, Passed, Position, Step
 
 DICOM = bytes(128) + b"DICM" + bytes(8)
@@ -648,3 +651,57 @@ def test_an_inode_of_sixty_four_bits_is_folded_into_what_the_ledger_can_hold() -
     key = StatKey.of(cast("os.stat_result", status))
     assert key.inode == 2**63 - 2
     assert 0 <= key.mtime_ns < 2**63
+
+
+def held(path: Path, ops_per_second: int) -> Folder:
+    return replace(folder(path), scan_ops_per_second=ops_per_second)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that only sleeping moves; gives how long each sleep was."""
+    sleeps: list[float] = []
+    monkeypatch.setattr(
+        scan,
+        "time",
+        SimpleNamespace(monotonic=lambda: sum(sleeps), sleep=sleeps.append, time_ns=time.time_ns),
+    )
+    return sleeps
+
+
+def test_a_scan_that_is_held_to_a_rate_takes_its_time_evenly(tmp_path: Path, slept: list[float]) -> None:
+    for number in range(30):
+        (tmp_path / f"{number:02}.dcm").touch()
+    assert len(paths(held(tmp_path, 10))) == 30
+    assert sum(slept) == pytest.approx(3.1)  # thirty files and their directory
+    assert max(slept) < 0.11
+
+
+def test_without_a_rate_it_never_waits(tmp_path: Path, slept: list[float]) -> None:
+    (tmp_path / "1.dcm").touch()
+    assert len(paths(folder(tmp_path))) == 1
+    scan.look((bytes(tmp_path),))
+    scan.changed(((bytes(tmp_path), 0),))
+    assert slept == []
+
+
+def test_however_low_the_rate_no_job_passes_for_one_that_hangs(tmp_path: Path, slept: list[float]) -> None:
+    for number in range(90):
+        (tmp_path / f"{number:02}.dcm").touch()
+    where, longest = held(tmp_path, 1), 0.0
+    position = scan.start(where)
+    found = []
+    while position.todo:
+        before = sum(slept)
+        step = scan.step(where, position)
+        longest = max(longest, sum(slept) - before)
+        position = step.position
+        found += [entry.name for listing in step.listings for entry in listing.entries]
+    assert found == sorted(path.name.encode() for path in tmp_path.iterdir())
+    assert longest < 2 * scan.JOB_SECONDS < HANGS_SECONDS
+
+
+def test_looks_and_glances_keep_to_the_rate_too(tmp_path: Path, slept: list[float]) -> None:
+    scan.look((bytes(tmp_path),) * 5, 10)
+    scan.changed(((bytes(tmp_path), 0),) * 5, 10)
+    assert sum(slept) == pytest.approx(1.0)
