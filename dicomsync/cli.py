@@ -9,7 +9,7 @@ import sys
 import click
 
 from dicomsync import __version__, secrecy
-from dicomsync.commands import COMMANDS
+from dicomsync.commands import Commands
 from dicomsync.errors import DicomsyncError
 
 
@@ -53,12 +53,10 @@ Exit codes:
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
 )
 @click.version_option(__version__, "-V", "--version", message="dicomsync %(version)s")
 def cli() -> None:
     """Get every DICOM file from a folder into a DICOMweb archive: complete, once, soon, with proof."""
-
-
-for command in COMMANDS:
-    cli.add_command(command)

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from dicomsync import credentials
+from dicomsync.bwlimit import Timetable, timetable
 from dicomsync.errors import UsageProblem
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -157,6 +158,7 @@ class FolderConfig(_Section):
     watch: Literal["auto", "events", "scan"] = "auto"
     scan_interval: Annotated[float | None, BeforeValidator(lambda value: _auto(value))] = None
     full_scan_interval: Duration = 600.0
+    scan_ops_per_second: int = Field(default=0, ge=0, le=1_000_000)
 
     @field_validator("include", "exclude")
     @classmethod
@@ -186,6 +188,7 @@ class UploadConfig(_Section):
     """`[upload]`: how much at a time."""
 
     transfers: int = Field(default=4, ge=1, le=64)
+    bwlimit: Annotated[Timetable, BeforeValidator(timetable)] = ()
 
 
 class VerifyConfig(_Section):

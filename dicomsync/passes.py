@@ -190,19 +190,32 @@ class Passes:
             place = (self._rules(one), one.position, self._mount)
             return Work(scan.step, place, partial(self._stepped, one))
         if one.glanced is not None:
-            known = self._ledger.directories(self._folder.path, one.glanced, GLANCES_A_JOB)
+            known = self._ledger.directories(self._folder.path, one.glanced, self._at_most(GLANCES_A_JOB))
             if known:
                 one.glanced = known[-1][0]
-                return Work(scan.changed, (tuple(known),), partial(self._glanced, one))
+                return Work(
+                    scan.changed,
+                    (tuple(known), self._folder.scan_ops_per_second),
+                    partial(self._glanced, one),
+                )
             one.glanced = None
-        found = self._ledger.unread_files(one.number, one.swept, SWEPT_A_JOB) if one.full else []
+        found = (
+            self._ledger.unread_files(one.number, one.swept, self._at_most(SWEPT_A_JOB)) if one.full else []
+        )
         if found:
             directory, last = found[-1]
             one.swept = (directory, last.name)
             paths = tuple(os.path.join(path, row.name) for path, row in found)
-            return Work(scan.look, (paths, self.ground), partial(self._swept, [row for _, row in found]))
+            return Work(
+                scan.look,
+                (paths, self.ground, self._folder.scan_ops_per_second),
+                partial(self._swept, [row for _, row in found]),
+            )
         self._end(one, now)
         return None
+
+    def _at_most(self, number: int) -> int:
+        return scan.at_most(number, self._folder.scan_ops_per_second)
 
     def _rules(self, one: Pass) -> Folder:
         if one.asked is None or not one.asked_for:
@@ -277,7 +290,8 @@ class Passes:
 
     def _end(self, one: Pass, now: Moment) -> None:
         """Record a pass that came to its end, and when the next ones are due."""
-        rest = REST_TIMES * (now.mono - one.began)
+        # A pass that is held to a rate is no burden, however long it takes.
+        rest = 0.0 if self._folder.scan_ops_per_second else REST_TIMES * (now.mono - one.began)
         jitter = self._luck.uniform(0.9, 1.1)  # many daemons on one share must not look in step
         self._quick_at = now.mono + jitter * max(self._folder.scan_seconds, rest)
         if one.asked is not None:

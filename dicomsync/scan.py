@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from dicomsync import quiet
 from dicomsync.model import Folder, StatKey
 
 Sight = StatKey | str | None
@@ -25,6 +26,7 @@ STEP_ENTRIES = 2_000  # about what one turn of the engine merges in one transact
 PART_ENTRIES = 20_000  # of a larger directory one step takes this many: each part lists it anew
 SAMPLES = 20
 GONE = -1  # the time of a directory that is not there
+JOB_SECONDS = 20.0  # a scan that is held to a rate does no more in one job: a folder that hangs takes longer
 FRESH_NS = 3_000_000_000  # file systems count time in steps of up to two seconds
 NOT_MOUNTED = "it is empty, and what was mounted there is not"
 
@@ -109,6 +111,25 @@ class Step:
     position: Position
 
 
+class Tempo:
+    """Holds the questions of one job to a folder's rate, evenly; every listing and every look is one."""
+
+    def __init__(self, ops_per_second: int) -> None:
+        self._each_seconds = 1 / ops_per_second if ops_per_second else 0.0
+        self._due = time.monotonic()
+
+    def wait(self) -> None:
+        """Wait until the next question may be asked."""
+        if self._each_seconds:
+            self._due += self._each_seconds
+            time.sleep(max(0.0, self._due - time.monotonic()))
+
+
+def at_most(number: int, ops_per_second: int) -> int:
+    """Say how many questions one job may have, at a folder's rate."""
+    return min(number, max(1, int(ops_per_second * JOB_SECONDS))) if ops_per_second else number
+
+
 def start(folder: Folder) -> Position:
     """Give the position at which a scan of `folder` begins."""
     return Position(((folder.path, b"", True),))
@@ -128,13 +149,15 @@ def step(
     are read after the files beside them. Nothing is raised: what cannot be read is a listing that says so.
     `mount` is the mount point that the folder was last found on.
     """
+    tempo = Tempo(folder.scan_ops_per_second)
+    most, part = (at_most(number, folder.scan_ops_per_second) for number in (most, part))
     listings: list[Listing] = []
     todo = list(position.todo)
     samples = position.samples
     seen = 0
     while todo and seen < most:
         directory, after, deep = todo.pop()
-        listing, below = _read(folder, directory, after, part, samples)
+        listing, below = _read(folder, directory, after, part, samples, tempo)
         if directory == folder.path:
             listing = _on_ground(listing, Ground(folder.path, mount))
         listings.append(listing)
@@ -149,10 +172,12 @@ def step(
     return Step(tuple(listings), Position(tuple(todo), samples))
 
 
-def changed(known: tuple[tuple[bytes, int], ...]) -> tuple[bytes, ...]:
+def changed(known: tuple[tuple[bytes, int], ...], ops_per_second: int = 0) -> tuple[bytes, ...]:
     """Say which directories have another time than when they were read, or cannot be looked at."""
+    tempo = Tempo(ops_per_second)
     found = []
     for path, mtime_ns in known:
+        tempo.wait()
         try:
             now = StatKey.of(os.stat(path)).mtime_ns
         except (FileNotFoundError, NotADirectoryError):
@@ -164,14 +189,18 @@ def changed(known: tuple[tuple[bytes, int], ...]) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def look(paths: tuple[bytes, ...], ground: Ground | None = None) -> tuple[Sight, ...]:
+def look(
+    paths: tuple[bytes, ...], ground: Ground | None = None, ops_per_second: int = 0
+) -> tuple[Sight, ...]:
     """Look at single files: each one's key, None where it is proved gone, or what was in the way.
 
     Gone is only what the system says does not exist, while the ground it was found on is there; any other
     error proves nothing.
     """
+    tempo = Tempo(ops_per_second)
     found: list[Sight] = []
     for path in paths:
+        tempo.wait()
         try:
             found.append(StatKey.of(os.lstat(path)))
         except (FileNotFoundError, NotADirectoryError):
@@ -219,13 +248,14 @@ def _on_ground(listing: Listing, ground: Ground) -> Listing:
 
 
 def _read(
-    folder: Folder, directory: bytes, after: bytes, most: int, samples: int
+    folder: Folder, directory: bytes, after: bytes, most: int, samples: int, tempo: Tempo
 ) -> tuple[Listing, list[bytes]]:
     """Read one directory, or as much of a very large one as one step takes."""
+    tempo.wait()
     is_root = directory == folder.path
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if is_root else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(directory, flags)
+        descriptor = quiet.opened(directory, flags)
     except (FileNotFoundError, NotADirectoryError) as error:
         if not is_root:
             return Listing(directory, mtime_ns=GONE), []  # it left: what was in it is to be looked for
@@ -236,7 +266,7 @@ def _read(
         words = os.strerror(error.errno or 0)
         return Listing(directory, problem=words, proves_absence=False), []
     try:
-        return _listed(folder, directory, descriptor, after, most, samples)
+        return _listed(folder, directory, descriptor, after, most, samples, tempo)
     except OSError as error:
         words = os.strerror(error.errno or 0)
         return Listing(directory, problem=words, proves_absence=False), []
@@ -245,7 +275,7 @@ def _read(
 
 
 def _listed(
-    folder: Folder, directory: bytes, descriptor: int, after: bytes, most: int, samples: int
+    folder: Folder, directory: bytes, descriptor: int, after: bytes, most: int, samples: int, tempo: Tempo
 ) -> tuple[Listing, list[bytes]]:
     mtime_ns = _settled_time(descriptor)
     wanted, unwanted = _patterns(folder.include), _patterns(folder.exclude)
@@ -280,7 +310,7 @@ def _listed(
     if len(names) > most:
         del names[most:]
         cut = True
-    entries, changed, problem = _entries(descriptor, names)
+    entries, changed, problem = _entries(descriptor, names, tempo)
     passed = Passed(excluded, links, special + changed) if not after else Passed()
     if sample and not after:
         passed = replace(
@@ -299,7 +329,7 @@ def _settled_time(descriptor: int) -> int:
     return mtime_ns if abs(time.time_ns() - mtime_ns) > FRESH_NS else 0
 
 
-def _entries(descriptor: int, names: list[bytes]) -> tuple[tuple[Entry, ...], int, str]:
+def _entries(descriptor: int, names: list[bytes], tempo: Tempo) -> tuple[tuple[Entry, ...], int, str]:
     """Look at each name; what vanished since is left out, what is no regular file any more counted.
 
     One name that cannot be looked at is a problem of this directory, and none of the other names.
@@ -308,6 +338,7 @@ def _entries(descriptor: int, names: list[bytes]) -> tuple[tuple[Entry, ...], in
     odd = 0
     problem = ""
     for name in names:
+        tempo.wait()
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -337,7 +368,8 @@ def _single(path: bytes) -> Listing:
 def _is_dicom(name: str, descriptor: int) -> bool:
     """Tell by the letters after the preamble (PS3.10 7.1)."""
     try:
-        file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = quiet.opened(name, flags, descriptor)
     except OSError:
         return False
     try:

@@ -14,7 +14,8 @@ ROOT = Path(dicomsync.__file__).parent
 
 MAP: dict[str, str] = {
     # room: the rooms and outside packages it may import (the standard library is free)
-    "model": "",
+    "states": "",
+    "model": "states",
     "errors": "",
     "reasons": "",
     "handles": "",
@@ -25,23 +26,25 @@ MAP: dict[str, str] = {
     "hands": "",
     "notify": "",
     "credentials": "",
-    "config": "credentials errors pydantic",
+    "bwlimit": "",
+    "config": "bwlimit credentials errors pydantic",
     "settle": "model",
     "batching": "model",
     "claims": "model",
     "pacing": "",
     "failures": "reasons",
     "rules": "model pacing failures dicomweb.response",
-    "scan": "model",
+    "quiet": "",
+    "scan": "model quiet",
     "watch": "watchdog",
     "walk": "",
-    "header": "model walk",
+    "header": "model quiet walk",
     "samples": "pydicom",
     "compare": "pydicom",
-    "copies": "compare dicomweb model rules",
-    "jobs": "copies dicomweb header scan rules pacing model errors",
+    "copies": "compare dicomweb model quiet rules",
+    "jobs": "copies dicomweb header quiet scan rules pacing model errors",
     "work": "batching model",
-    "ledger": "model errors claims mounts sqlite_utils",
+    "ledger": "model states errors claims mounts sqlite_utils",
     "enrolment": "claims failures handles jobs ledger model work",
     "passes": "scan handles ledger model pulse work",
     "pulse": "handles ledger model work",
@@ -65,7 +68,7 @@ MAP: dict[str, str] = {
     "handover": "config control engine errors ledger model orders resolution scan service visits wiring",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
-    "status": "ledger model failures words",
+    "status": "ledger states failures words",
     "explain": "compare handles ledger model failures scan status words",
     "forecast": "failures handles header jobs ledger model scan words",
     "progress": "engine words rich",
@@ -84,7 +87,7 @@ MAP: dict[str, str] = {
     "__init__": "",
 }
 
-PURE = ("settle", "batching", "claims", "credentials", "pacing", "rules")
+PURE = ("settle", "batching", "bwlimit", "claims", "credentials", "pacing", "rules")
 IMPURE_MODULES = {"os", "time", "random", "socket", "sqlite3", "threading", "subprocess", "logging"}
 
 

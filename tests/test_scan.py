@@ -6,8 +6,10 @@ import errno
 import os
 import pickle
 import socket
+import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +18,7 @@ import pytest
 
 from dicomsync import scan
 from dicomsync.model import Folder, StatKey
+from dicomsync.pulse import HANGS_SECONDS
 from dicomsync.scan import Listing, Passed, Position, Step
 
 DICOM = bytes(128) + b"DICM" + bytes(8)
@@ -724,3 +727,57 @@ def test_what_is_missing_with_its_whole_folder_is_not_gone(tmp_path: Path) -> No
 def test_a_folder_that_is_a_file_is_gone_when_the_file_is(tmp_path: Path) -> None:
     file = bytes(tmp_path / "1.dcm")
     assert scan.look((file,), scan.Ground(file, b"/")) == (None,)
+
+
+def held(path: Path, ops_per_second: int) -> Folder:
+    return replace(folder(path), scan_ops_per_second=ops_per_second)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that only sleeping moves; gives how long each sleep was."""
+    sleeps: list[float] = []
+    monkeypatch.setattr(
+        scan,
+        "time",
+        SimpleNamespace(monotonic=lambda: sum(sleeps), sleep=sleeps.append, time_ns=time.time_ns),
+    )
+    return sleeps
+
+
+def test_a_scan_that_is_held_to_a_rate_takes_its_time_evenly(tmp_path: Path, slept: list[float]) -> None:
+    for number in range(30):
+        (tmp_path / f"{number:02}.dcm").touch()
+    assert len(paths(held(tmp_path, 10))) == 30
+    assert sum(slept) == pytest.approx(3.1)  # thirty files and their directory
+    assert max(slept) < 0.11
+
+
+def test_without_a_rate_it_never_waits(tmp_path: Path, slept: list[float]) -> None:
+    (tmp_path / "1.dcm").touch()
+    assert len(paths(folder(tmp_path))) == 1
+    scan.look((bytes(tmp_path),))
+    scan.changed(((bytes(tmp_path), 0),))
+    assert slept == []
+
+
+def test_however_low_the_rate_no_job_passes_for_one_that_hangs(tmp_path: Path, slept: list[float]) -> None:
+    for number in range(90):
+        (tmp_path / f"{number:02}.dcm").touch()
+    where, longest = held(tmp_path, 1), 0.0
+    position = scan.start(where)
+    found = []
+    while position.todo:
+        before = sum(slept)
+        step = scan.step(where, position)
+        longest = max(longest, sum(slept) - before)
+        position = step.position
+        found += [entry.name for listing in step.listings for entry in listing.entries]
+    assert found == sorted(path.name.encode() for path in tmp_path.iterdir())
+    assert longest < 2 * scan.JOB_SECONDS < HANGS_SECONDS
+
+
+def test_looks_and_glances_keep_to_the_rate_too(tmp_path: Path, slept: list[float]) -> None:
+    scan.look((bytes(tmp_path),) * 5, None, 10)
+    scan.changed(((bytes(tmp_path), 0),) * 5, 10)
+    assert sum(slept) == pytest.approx(1.0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dicomsync.dicomweb import Archive, Client, Outcome
 
 
-@click.group(short_help="DICOMweb by hand: store, retrieve, search, delete.")
+@click.group()
 def archive() -> None:
     """Store, retrieve, search and delete by hand, in the archive of a config or at a URL.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dicomsync.ledger import Conflict
 
 
-@click.group(short_help="Other contents under one UID: list, diff, resolve.")
+@click.group()
 def conflicts() -> None:
     """Understand and resolve conflicts: two contents under one SOP Instance UID, of which one is stored.
 

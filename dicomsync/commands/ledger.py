@@ -16,13 +16,13 @@ from dicomsync import logs, words
 from dicomsync.commands.options import agree, archive_of, configured, duration, ledger_path, load
 
 if TYPE_CHECKING:
-    from dicomsync.ledger.care import Prunable
     from dicomsync.ledger.overview import Overview
+    from dicomsync.ledger.pruning import Prunable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@click.group(short_help="Look after the ledger: info, backup, check, rebuild, rebind, prune.")
+@click.group()
 def ledger() -> None:
     """Look after the ledger, the one file that knows what became of every file.
 

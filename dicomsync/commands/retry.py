@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dicomsync.orders import Retried
 
 
-@click.command(short_help="Try again what was rejected or held, or what waits.")
+@click.command()
 @click.argument("uids", nargs=-1, metavar="[UID]...")
 @configured
 @click.option("--study", multiple=True, metavar="UID", help="Everything of this study; may be repeated.")

@@ -49,7 +49,7 @@ A line for each difference (with -v, for each instance), with its handle and its
   !  could not be checked"""
 
 
-@click.command(epilog=SIGNS, short_help="Hold the ledger against the archive.")
+@click.command(epilog=SIGNS)
 @configured
 @click.option(
     "--archive", "url", metavar="URL", help="The DICOMweb base URL; with --ledger no config is needed."

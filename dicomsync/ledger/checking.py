@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dicomsync.errors import LedgerDamaged
 from dicomsync.ledger import opening
+from dicomsync.ledger.conditions import CLAIMED
 from dicomsync.ledger.guard import EMPTY, MISSING, WORDS, Seal
-from dicomsync.ledger.rows import CLAIMED
 
 _MOST_FAULTS = 5
 

@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from dicomsync.claims import Known
+from dicomsync.ledger.conditions import CLAIMED, UNCLAIMED, WAITING
 from dicomsync.ledger.files import FileVerbs
-from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, DueStudy
+from dicomsync.ledger.rows import DueStudy
 from dicomsync.model import Due, InstanceState, Transition, Whole
 
 _STUDIES_CACHED = 10_000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
-from dicomsync.ledger.rows import CLAIMED, LOST, UNCLAIMED, WAITING, listed
+from dicomsync.ledger.conditions import CLAIMED, LOST, UNCLAIMED, WAITING, listed
 from dicomsync.model import FileState, InstanceState
 
 if TYPE_CHECKING:
