@@ -707,6 +707,6 @@ def test_whatever_stands_in_it_a_config_is_read_or_the_key_at_fault_is_named(
     except UsageProblem as problem:
         _, *lines = problem.message.split("\n  - ")
         assert lines
-        keys = {*data, "archive", "ledger", "folders"}
+        keys = {config.shown(key) for key in data} | {"archive", "ledger", "folders"}
         for line in lines:
             assert any(line.startswith(key) for key in keys), line
