@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class FileState(StrEnum):
@@ -92,13 +93,21 @@ class StatKey:
 _FITS = 2**63 - 1
 
 
+MARKER = b".dicomsync-root"
+"""The directory, of ours, that a person has put into a folder whose deletions are mirrored."""
+
+Mirror = Literal["off", "report", "on"]
+"""Whether what leaves a folder is deleted from the archive: no, only told, or yes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
     """One folder to look into; `include` and `exclude` are name patterns, without regard to case.
 
     `scan_seconds` and `full_scan_seconds` are between a daemon's passes over it, quick and full;
     `new_only` leaves alone what was there before the daemon first saw the folder; `watched` has the
-    file system tell of changes.
+    file system tell of changes; `delete_within_seconds` is how long after it was stored what leaves is
+    mirrored (None: always).
     """
 
     path: bytes
@@ -109,6 +118,8 @@ class Folder:
     full_scan_seconds: float = 600.0
     new_only: bool = False
     watched: bool = False
+    mirror: Mirror = "off"
+    delete_within_seconds: float | None = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

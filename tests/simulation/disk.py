@@ -341,5 +341,6 @@ def _status(node: Node) -> Any:
         st_mtime_ns=node.mtime_ns,
         st_ctime_ns=node.ctime_ns,
         st_ino=node.inode,
+        st_dev=1,
         st_mode=node.kind,
     )
