@@ -89,6 +89,7 @@ def proves_nothing(scan: FullScan, enrolled: Root | None) -> str:
 class Left:
     """What is known of an instance whose file has left; moments are wall seconds.
 
+    `reason` is how it came to be stored.
     `ledger_trusted` and `clock_trusted` say that it came after the ledger was last in doubt, and after
     the wall clock last went back; `one_folder` and `one_disk`, of all files that ever held it, that they
     lay in this folder and on its file system.
@@ -120,7 +121,7 @@ def ineligible(left: Left, within_seconds: float | None) -> str:
         return "not-stored"
     if left.reason in _REFUSED:
         return _REFUSED[left.reason]
-    if left.state is InstanceState.STORED and left.reason not in _OURS:
+    if left.reason not in _OURS:
         return "not-ours"
     if left.found in ("missing", "differs"):
         return {"missing": "lost-there", "differs": "differs-there"}[left.found]
@@ -174,7 +175,7 @@ class Standing:
     frozen: str
     ledger_settled: bool  # nothing is doubted any more
     folders_read: bool  # every other folder was read whole since it was last seen to be absent
-    files_settled: bool  # no file anywhere whose content is not known yet
+    files_known: bool  # no file anywhere whose content is not known yet
     graced_seconds: float
     study_open: bool  # something of its study is on its way, in conflict, or not known
     archive_answers: bool
@@ -192,7 +193,7 @@ def waits_for(standing: Standing, rules: Rules) -> str:
         ("doubted-ledger", not standing.ledger_settled),
         ("study-open", standing.study_open),
         ("folders-unread", not standing.folders_read),
-        ("files-settling", not standing.files_settled),
+        ("files-unknown", not standing.files_known),
         ("archive-away", not standing.archive_answers),
     )
     return next((code for code, holds in waits if holds), "")

@@ -28,6 +28,8 @@ MAP: dict[str, str] = {
     "settle": "model",
     "batching": "model",
     "claims": "model",
+    "deletion": "model",
+    "roots": "deletion errors model mounts",
     "pacing": "",
     "failures": "reasons",
     "rules": "model pacing failures dicomweb.response",
@@ -39,8 +41,9 @@ MAP: dict[str, str] = {
     "compare": "pydicom",
     "copies": "compare dicomweb model rules",
     "jobs": "copies dicomweb header scan rules pacing model errors",
+    "removal": "deletion dicomweb errors jobs model pacing roots rules",
     "work": "batching model",
-    "ledger": "model errors claims mounts sqlite_utils",
+    "ledger": "claims deletion errors model mounts sqlite_utils",
     "enrolment": "claims failures handles jobs ledger model work",
     "passes": "scan handles ledger model pulse work",
     "pulse": "handles ledger model work",
@@ -55,7 +58,7 @@ MAP: dict[str, str] = {
     "verify": "dicomweb errors handles jobs ledger model orders pacing rules",
     "engine": "audit batching delivery dicomweb errors intake ledger model orders passes"
     " resolution scan suspects visits work",
-    "wiring": "batching config dicomweb errors hands model mounts",
+    "wiring": "batching config deletion dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
@@ -83,7 +86,7 @@ MAP: dict[str, str] = {
     "__init__": "",
 }
 
-PURE = ("settle", "batching", "claims", "credentials", "pacing", "rules")
+PURE = ("settle", "batching", "claims", "deletion", "credentials", "pacing", "rules")
 IMPURE_MODULES = {"os", "time", "random", "socket", "sqlite3", "threading", "subprocess", "logging"}
 
 

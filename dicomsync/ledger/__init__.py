@@ -6,6 +6,7 @@ read-only and never holds the writer up.
 
 from dicomsync.ledger.conflicts import RESOLVING, Conflict, ConflictSum, Copy
 from dicomsync.ledger.reader import Outcome, Reader
+from dicomsync.ledger.removals import Removal, RootRow
 from dicomsync.ledger.retries import Scope
 from dicomsync.ledger.rows import Counts, DueStudy, FileRow, NewFile, Scan, ends
 from dicomsync.ledger.stored_reader import StoredReader
@@ -23,6 +24,8 @@ __all__ = [
     "NewFile",
     "Outcome",
     "Reader",
+    "Removal",
+    "RootRow",
     "Scan",
     "Scope",
     "StoredReader",

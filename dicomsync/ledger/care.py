@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 
 from dicomsync.ledger.deletions import BY_PERSON, DeletionVerbs
 from dicomsync.ledger.guard import Doubt
+from dicomsync.ledger.mirrors import LEDGER_FROM, MirrorVerbs
 from dicomsync.ledger.opening import problem
+from dicomsync.ledger.rows import OPEN
 from dicomsync.ledger.salvage import Deletion
 from dicomsync.model import Due, InstanceState
 
@@ -29,7 +31,7 @@ class Prunable:
     files: int
 
 
-class CareVerbs(DeletionVerbs):
+class CareVerbs(DeletionVerbs, MirrorVerbs):
     """Verbs of a ledger that is not the whole memory, and of one that is larger than it need be."""
 
     doubt: Doubt | None = None
@@ -52,6 +54,8 @@ class CareVerbs(DeletionVerbs):
         ).fetchall()
         self._touched.update(int(row[0]) for row in rows)
         self._db.execute("UPDATE instances SET looks = 0 WHERE state = 'unconfirmed'")
+        self.distrust(LEDGER_FROM)
+        self.begin_again("ledger", doubt.at)
         self.doubt, self.doubt_is_new = doubt, True
 
     def recall_doubt(self) -> None:
@@ -120,7 +124,9 @@ PRUNABLE = {
     "batches": """answered_at < :before
         AND id NOT IN (SELECT batch_id FROM instances WHERE batch_id IS NOT NULL)
         AND id < (SELECT max(id) FROM batches)""",
-    "files": """state = 'gone' AND seen_at < :before AND (instance_id IS NULL OR instance_id IN
+    "files": f"""state = 'gone' AND NOT EXISTS (SELECT 1 FROM removals r
+            WHERE r.instance_id = files.instance_id AND r.{OPEN})
+        AND seen_at < :before AND (instance_id IS NULL OR instance_id IN
         (SELECT id FROM instances WHERE state IN ('stored', 'deleted') AND sha256 IS NOT NULL))""",
 }
 """What may be forgotten of each table, as SQL. A stored content that comes back is known by its SHA-256."""

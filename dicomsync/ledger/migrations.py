@@ -139,6 +139,7 @@ _TABLES = (
         instance_id INTEGER NOT NULL,
         stage TEXT NOT NULL CHECK (stage IN ({listed(STAGES)})),
         reason TEXT NOT NULL DEFAULT '', -- why it is over, or what it was last kept back by
+        was TEXT NOT NULL DEFAULT '', -- the instance's reason while it was stored
         left_at REAL NOT NULL, -- wall seconds; what follows is in the folder's own seconds
         first_scan INTEGER, -- the pass that first proved it absent
         first_seconds REAL, -- when that was over
@@ -146,8 +147,8 @@ _TABLES = (
         directory_gone INTEGER NOT NULL DEFAULT 0, -- its top-level directory has gone as well
         approved INTEGER NOT NULL DEFAULT 0,
         ended_seconds REAL,
-        kept TEXT NOT NULL DEFAULT '', -- the file's name in the trash
-        kept_key TEXT NOT NULL DEFAULT '', -- its size, times and inode, as JSON
+        kept BLOB, -- the path of its copy in the trash
+        kept_key TEXT, -- its size, times and inode, as JSON
         kept_seconds REAL
     ) STRICT""",
     """CREATE TABLE readings (
@@ -183,7 +184,9 @@ _INDEXES = (
     "CREATE INDEX history_of ON history (what, row)",
     f"CREATE UNIQUE INDEX removals_open ON removals (instance_id) WHERE {OPEN}",
     "CREATE INDEX removals_of ON removals (instance_id)",
-    "CREATE INDEX removals_kept ON removals (kept_seconds) WHERE kept <> ''",
+    "CREATE INDEX files_earlier ON files (size_bytes) WHERE reason = 'earlier'",
+    "CREATE INDEX directories_nested ON directories (path) WHERE nested = 1",
+    "CREATE INDEX removals_kept ON removals (kept_seconds) WHERE kept IS NOT NULL",
 )
 
 

@@ -15,6 +15,7 @@ from dicomsync.ledger.account import AccountQueries
 from dicomsync.ledger.care import Prunable, prunable
 from dicomsync.ledger.conflicts import ConflictReader
 from dicomsync.ledger.guard import Doubt
+from dicomsync.ledger.removals import MirrorReader
 from dicomsync.ledger.rows import CLAIMED, LOST, UNCLAIMED, WAITING, Counts, ends
 from dicomsync.ledger.writer import Ledger
 from dicomsync.model import FileState, InstanceState, Sighting
@@ -44,7 +45,7 @@ class Outcome:
         return self.file_reason if isinstance(self.state, FileState) else self.instance_reason
 
 
-class Reader(AccountQueries, ConflictReader):
+class Reader(AccountQueries, ConflictReader, MirrorReader):
     """A reader of the ledger, to be used in a `with` block: one look, then closed."""
 
     def __init__(self, connection: sqlite3.Connection, *, own: bool = True) -> None:
