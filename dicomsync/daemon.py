@@ -29,7 +29,7 @@ from dicomsync.notify import Notify
 from dicomsync.service import moment, open_ledger, tame_malloc
 from dicomsync.serving import Desk
 from dicomsync.watch import EVENTS, STARTING, Watch
-from dicomsync.wiring import archive_of, caps_of, folders_of, keep_out
+from dicomsync.wiring import archive_of, caps_of, deletions_of, folders_of, keep_out, trash_of
 from dicomsync.work import Pace
 
 log = logging.getLogger("dicomsync.daemon")
@@ -127,7 +127,15 @@ class Daemon:
             sends=self._sends,
             after_store=self._config.verify.after_store,
         )
-        engine = Engine(ledger, folders, archive_of(self._config.archive), pace, hands)
+        engine = Engine(
+            ledger,
+            folders,
+            archive_of(self._config.archive),
+            pace,
+            hands,
+            deletions=deletions_of(self._config),
+            trash=trash_of(self._config),
+        )
         self._watch_folders(folders, engine)
         try:
             engine.begin(moment())

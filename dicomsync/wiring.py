@@ -108,6 +108,11 @@ def deletions_of(config: Config) -> Rules:
     )
 
 
+def trash_of(config: Config) -> bytes:
+    """Give the private directory beside the ledger that keeps copies of what was deleted."""
+    return os.fsencode(f"{os.path.realpath(config.ledger.path)}.trash")
+
+
 def folders_of(config: Config, paths: Sequence[Path] = ()) -> list[Folder]:
     """Turn the configured folders, or just `paths`, into what the scan takes.
 

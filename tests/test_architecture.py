@@ -55,8 +55,10 @@ MAP: dict[str, str] = {
     "intake": "enrolment jobs passes pulse scan settle suspects ledger model work",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
     "audit": "delivery dicomweb handles jobs ledger model pacing rules work",
+    "mirroring": "deletion delivery dicomweb handles intake jobs ledger model pacing passes removal roots"
+    " rules work",
     "verify": "dicomweb errors handles jobs ledger model orders pacing rules",
-    "engine": "audit batching delivery dicomweb errors intake ledger model orders passes"
+    "engine": "audit batching deletion delivery dicomweb errors intake ledger mirroring model orders passes"
     " resolution scan suspects visits work",
     "wiring": "batching config deletion dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",

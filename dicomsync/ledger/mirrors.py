@@ -38,6 +38,10 @@ class MirrorVerbs(InstanceVerbs):
             self._db.execute(
                 "UPDATE roots SET mode = ?, conditions = ? WHERE id = ?", (mode, conditions, row[0])
             )
+            self._db.execute(
+                "UPDATE roots SET frozen = '', frozen_at = NULL WHERE id = ? AND frozen = 'cannot-delete'",
+                (row[0],),
+            )
             self.begin_again("config", wall, row[0])
         return next(one for one in self.roots() if one.path == path)
 
@@ -69,6 +73,11 @@ class MirrorVerbs(InstanceVerbs):
     def roots(self) -> list[RootRow]:
         """Give every folder that mirrors, or did."""
         return roots_of(self._db.execute(ROOTS).fetchall())
+
+    def folder_row(self, path: bytes) -> int | None:
+        """Give the row by which logs name a folder; None while it was never read."""
+        row = self._db.execute("SELECT id FROM folders WHERE path = ?", (path,)).fetchone()
+        return None if row is None else int(row[0])
 
     def tick(self, root_id: int, seconds: float, unhealthy: str) -> None:
         """Let a folder's clock go on by what it was seen to be healthy for."""
