@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from dicomsync import batching, dicomweb, orders, resolution, visits
+from dicomsync import batching, dicomweb, mirror_orders, orders, resolution, visits
 from dicomsync.audit import Audit
 from dicomsync.deletion import Rules
 from dicomsync.delivery import Delivery
 from dicomsync.errors import DicomsyncError, LedgerProblem
 from dicomsync.intake import Intake
 from dicomsync.ledger import Ledger
+from dicomsync.mirror_orders import MirrorOrder
 from dicomsync.mirroring import Mirroring
 from dicomsync.model import DUE, Folder, InstanceState, Moment
 from dicomsync.passes import Pass
@@ -221,6 +222,13 @@ class Engine:
     def heal(self, order: orders.Heal, now: Moment) -> int:
         """Let what the archive has lost be stored again; belongs into an `order`."""
         return orders.heal(self._ledger, order, self._pace.at(now), now.wall)
+
+    def mirrored(self, order: MirrorOrder, now: Moment) -> int:
+        """Do what a person orders about mirrored deletions; belongs into an `order`."""
+        done = mirror_orders.carry_out(self._ledger, order, self._pace.at(now), now.wall)
+        if isinstance(order, mirror_orders.Enrol):
+            self.mirroring.enrolled()
+        return done
 
     def leave(self, visit: Visit) -> None:
         """Follow a visit no more; what it began goes on. Any thread may say so."""

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dicomsync import orders, resolution
+from dicomsync import mirror_orders, orders, resolution
 from dicomsync.config import Config
 from dicomsync.engine import Engine
 from dicomsync.errors import DicomsyncError, UsageProblem
@@ -60,6 +60,13 @@ class Desk:
                 yield {"alarms": _done(engine.order(partial(engine.saw, order))), "last": True}
             case orders.Heal():
                 yield {"healed": _done(engine.order(partial(engine.heal, order))), "last": True}
+            case (
+                mirror_orders.Enrol()
+                | mirror_orders.Approve()
+                | mirror_orders.Cancel()
+                | mirror_orders.Undo()
+            ):
+                yield {"instances": _done(engine.order(partial(engine.mirrored, order))), "last": True}
             case orders.Backfill():
                 yield from self._backfill(engine, order)
 

@@ -48,7 +48,8 @@ MAP: dict[str, str] = {
     "passes": "scan handles ledger model pulse work",
     "pulse": "handles ledger model work",
     "resolution": "errors ledger model",
-    "orders": "errors ledger model resolution",
+    "mirror_orders": "deletion errors ledger",
+    "orders": "errors ledger mirror_orders model resolution",
     "visits": "errors intake model passes scan",
     "control": "errors",
     "suspects": "ledger model pulse",
@@ -58,15 +59,16 @@ MAP: dict[str, str] = {
     "mirroring": "deletion delivery dicomweb handles intake jobs ledger model pacing passes removal roots"
     " rules work",
     "verify": "dicomweb errors handles jobs ledger model orders pacing rules",
-    "engine": "audit batching deletion delivery dicomweb errors intake ledger mirroring model orders passes"
+    "engine": "audit batching deletion delivery dicomweb errors intake ledger mirror_orders"
+    " mirroring model orders passes"
     " resolution scan suspects visits work",
     "wiring": "batching config deletion dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
     " ledger model resolution rules scan words",
-    "serving": "config engine errors ledger orders resolution wiring",
-    "handover": "config control engine errors ledger model orders resolution scan service visits wiring",
+    "serving": "config engine errors ledger mirror_orders orders resolution wiring",
+    "handover": "config control engine errors ledger mirror_orders model orders resolution scan service visits wiring",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
     "status": "ledger model failures words",
