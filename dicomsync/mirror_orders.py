@@ -14,7 +14,7 @@ from dicomsync.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class Enrol:
-    """This is the folder at `path` whose deletions are mirrored."""
+    """Take down which folder it is at `path` whose deletions are mirrored."""
 
     path: str
     identity: Root

@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dicomsync import mirror_orders, orders, resolution
+from dicomsync import orders, resolution
 from dicomsync.config import Config
 from dicomsync.engine import Engine
 from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Reader
+from dicomsync.mirror_orders import Approve, Cancel, Enrol, Undo
 from dicomsync.wiring import archive_of, folders_of, keep_out
 
 Message = dict[str, Any]
@@ -60,12 +61,7 @@ class Desk:
                 yield {"alarms": _done(engine.order(partial(engine.saw, order))), "last": True}
             case orders.Heal():
                 yield {"healed": _done(engine.order(partial(engine.heal, order))), "last": True}
-            case (
-                mirror_orders.Enrol()
-                | mirror_orders.Approve()
-                | mirror_orders.Cancel()
-                | mirror_orders.Undo()
-            ):
+            case Enrol() | Approve() | Cancel() | Undo():
                 yield {"instances": _done(engine.order(partial(engine.mirrored, order))), "last": True}
             case orders.Backfill():
                 yield from self._backfill(engine, order)

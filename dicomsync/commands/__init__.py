@@ -8,6 +8,7 @@ from __future__ import annotations
 from dicomsync.commands.archive import archive
 from dicomsync.commands.backfill import backfill
 from dicomsync.commands.conflicts import conflicts
+from dicomsync.commands.deletions import deletions
 from dicomsync.commands.ledger import ledger
 from dicomsync.commands.look import explain, status
 from dicomsync.commands.prepare import doctor, init
@@ -23,6 +24,7 @@ COMMANDS = (
     archive,
     backfill,
     conflicts,
+    deletions,
     demo,
     doctor,
     explain,

@@ -12,7 +12,7 @@ import click
 
 from dicomsync import logs
 from dicomsync.commands.options import configured, ledger_path, load
-from dicomsync.errors import UsageProblem
+from dicomsync.errors import DeletionsFrozen, UsageProblem
 
 if TYPE_CHECKING:
     from dicomsync.model import Folder
@@ -38,6 +38,7 @@ def status(
     with Reader.open(ledger_path(ledger, config_file, overrides)) as reader:
         found = statuses.snapshot(reader, time.time())
     click.echo(json.dumps(found) if as_json else statuses.text(found))
+    return DeletionsFrozen.exit_code if any(one["frozen"] for one in found["deletions"]) else 0
 
 
 @click.command(short_help="Tell the life of one file, study or instance.")
