@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from dicomsync import control, dicomweb, status, words
-from dicomsync.config import Config
+from dicomsync.config import Config, warnings
 from dicomsync.engine import Engine
 from dicomsync.errors import LedgerDamaged, LedgerProblem, UsageProblem
 from dicomsync.handles import handle
@@ -127,6 +127,8 @@ class Daemon:
             sends=self._sends,
             after_store=self._config.verify.after_store,
         )
+        for warning in warnings(self._config):
+            log.warning("%s", warning)
         engine = Engine(
             ledger,
             folders,
@@ -214,6 +216,9 @@ class Daemon:
             parts = [f"{words.count(due, 'instance')} due, the oldest for {age}"]
         if engine.delivery.circuit.words:
             parts.append(f"the archive: {engine.delivery.circuit.words}")
+        frozen = sum(bool(root.frozen) for root in ledger.roots())
+        if frozen:
+            parts.append(f"mirrored deletions of {words.count(frozen, 'folder')} frozen")
         if engine.hanging:
             parts.append(f"{words.count(engine.hanging, 'folder')} not answering")
         if engine.unreadable:

@@ -113,9 +113,7 @@ def text(found: dict[str, Any], most: int = 100) -> str:
         said += [*lines([one]), *(f"    {line}" for line in _candidates(one["candidates"], most))]
         if one["frozen"]:
             said += ["    Look at what is above. If it was meant: `dicomsync deletions approve -c FILE`;"]
-            said += [
-                "    if it was not: bring the files back, or `dicomsync deletions cancel --all -c FILE`."
-            ]
+            said += ["    if not: bring the files back, or `dicomsync deletions cancel --all -c FILE`."]
     return "\n".join(said)
 
 

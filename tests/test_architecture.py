@@ -68,8 +68,8 @@ MAP: dict[str, str] = {
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
     " ledger model resolution rules scan words",
     "serving": "config engine errors ledger mirror_orders orders resolution wiring",
-    "handover": "config control engine errors ledger mirror_orders model orders resolution scan service visits"
-    " wiring",
+    "handover": "config control engine errors ledger mirror_orders model orders resolution scan"
+    " service visits wiring",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
     "mirror_report": "deletion failures handles ledger words",
@@ -84,7 +84,8 @@ MAP: dict[str, str] = {
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
     "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
-    " handles handover jobs ledger logs mirror_orders mirror_report model notify orders progress report resolution roots sandbox scan service"
+    " handles handover jobs ledger logs mirror_orders mirror_report model notify orders progress"
+    " report resolution roots sandbox scan service"
     " setup status summary upkeep verify wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",

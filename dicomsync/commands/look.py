@@ -29,8 +29,11 @@ def status(
     quiet: bool,
     ledger: Path | None,
     as_json: bool,
-) -> None:
-    """Say how it stands: ages, counts, folders, and what needs a person."""
+) -> int:
+    """Say how it stands: ages, counts, folders, and what needs a person.
+
+    Ends with 22 where the mirrored deletions of a folder are frozen.
+    """
     logs.configure(-1 if quiet else verbosity)
     from dicomsync import status as statuses
     from dicomsync.ledger.reader import Reader
