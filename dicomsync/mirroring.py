@@ -287,10 +287,10 @@ class Mirroring:
 
     def _against(self, one: _Folder, each: Removal, seen: Seen) -> str:
         """Say why nothing comes of a removal; "" if something still may."""
-        if seen is Seen.THERE:
-            return "reappeared"
         if self._ledger.held_elsewhere(each):
             return "elsewhere"
+        if seen is Seen.THERE:
+            return "reappeared"
         left = self._ledger.left(each, self._row(one))
         return deletion.ineligible(left, one.folder.delete_within_seconds)
 
