@@ -94,7 +94,7 @@ def waits_for(root: RootRow, one: Removal, rules: Rules) -> str:
     if one.stage == "deleting":
         return "asking"
     if root.frozen or root.unhealthy:
-        return root.frozen or root.unhealthy
+        return "frozen" if root.frozen else root.unhealthy
     if one.stage in ("left", "absent"):
         return {"left": "first-scan", "absent": "second-scan"}[one.stage]
     if one.stage == "confirmed":

@@ -112,6 +112,7 @@ DELETION_REASONS: dict[str, str] = {
     "clock": "the clock was set back since it was stored, so that nobody knows how long ago that was",
     "late": "its file left later than `delete_within` after it was stored: that is housekeeping",
     # what it waits for
+    "frozen": "a person: the deletions of its folder are frozen",
     "first-scan": "a full pass over its folder, without an error, that does not find it",
     "second-scan": "a second such pass, `confirm_after` after the first",
     "comparing": "the archive's copy to be compared with what was stored",

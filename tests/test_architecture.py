@@ -80,7 +80,7 @@ MAP: dict[str, str] = {
     "summary": "service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
-    "doctor": "byhand config dicomweb errors ledger model mounts samples scan watch wiring words",
+    "doctor": "byhand config deletion dicomweb errors ledger model mounts reasons roots samples scan watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
     "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
