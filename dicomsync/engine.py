@@ -124,7 +124,7 @@ class Engine:
         self.mirroring.begin(folders, self.delivery.archive.url, now)
         if self.mirroring.observes:
             for intake in self._watching:
-                intake.passes.observer = self.mirroring
+                intake.passes.observer = self.mirroring.evidence
 
     def turn(self, now: Moment) -> bool:
         """One turn: record what finished, plan what is due, hand it out. True if there was anything."""
@@ -227,7 +227,7 @@ class Engine:
         """Do what a person orders about mirrored deletions; belongs into an `order`."""
         done = mirror_orders.carry_out(self._ledger, order, self._pace.at(now), now.wall)
         if isinstance(order, mirror_orders.Enrol):
-            self.mirroring.enrolled()
+            self.mirroring.evidence.enrolled()
         return done
 
     def leave(self, visit: Visit) -> None:

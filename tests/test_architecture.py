@@ -56,8 +56,8 @@ MAP: dict[str, str] = {
     "intake": "enrolment jobs passes pulse scan settle suspects ledger model work",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
     "audit": "delivery dicomweb handles jobs ledger model pacing rules work",
-    "mirroring": "deletion delivery dicomweb handles intake jobs ledger model pacing passes removal roots"
-    " rules work",
+    "evidence": "deletion delivery dicomweb handles intake ledger model passes removal roots work",
+    "mirroring": "deletion delivery evidence handles intake jobs ledger model pacing removal rules work",
     "verify": "dicomweb errors handles jobs ledger model orders pacing rules",
     "engine": "audit batching deletion delivery dicomweb errors intake ledger mirror_orders"
     " mirroring model orders passes"
@@ -80,7 +80,8 @@ MAP: dict[str, str] = {
     "summary": "service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
-    "doctor": "byhand config deletion dicomweb errors ledger model mounts reasons roots samples scan watch wiring words",
+    "doctor": "byhand config deletion dicomweb errors ledger model mounts reasons roots samples scan"
+    " watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
     "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"

@@ -39,7 +39,7 @@ class Mirrored(World):
         root = roots.place(os.fsencode(self.folder))
         with self.ledger.transaction():
             self.ledger.enrol(os.fsencode(self.folder), root, self.now.wall)
-            self.engine.mirroring.enrolled()
+            self.engine.mirroring.evidence.enrolled()
 
     def store(self, *names: str) -> list[str]:
         """Have files come live, and be stored."""
