@@ -65,6 +65,7 @@ class Mirroring:
         self._intended: Target | None = None
         self._taken: dict[int, str] = {}  # what the archive said to the DELETE of a removal
         self._polls = 0
+        self._unwanted: list[bytes] = []  # copies of what was not deleted after all
 
     def begin(self, folders: Sequence[Folder], url: str, now: Moment) -> None:
         """Take up what an earlier process left; under other conditions, evidence begins again."""
@@ -207,6 +208,8 @@ class Mirroring:
     ) -> None:
         """Commit the intent, if after the last look everything still is as it must be."""
         self._release(each)
+        if found.kept is not None:
+            self._unwanted.append(found.kept[0])  # unless it goes now
         self.evidence.tick(one, looked_at, found.looked.before, now)
         self.evidence.guard(one, now)
         current, row = self._ledger.removal(each.removal_id), self.evidence.row(one)
@@ -226,7 +229,9 @@ class Mirroring:
             self._prepare_at = now.mono + AGAIN_SECONDS
             return
         self._ledger.compared(current, now.wall)
-        self._ledger.intend(current, found.kept, row.seconds, now.wall)
+        self._unwanted.clear()
+        if earlier := self._ledger.intend(current, found.kept, row.seconds, now.wall):
+            self._unwanted.append(earlier)
         self._intended = target
         self._busy = current.removal_id
 
@@ -292,8 +297,10 @@ class Mirroring:
 
     def _plan_trash(self, now: Moment) -> list[Work]:
         """Remove the copies that were kept long enough."""
+        unwanted, self._unwanted = tuple(self._unwanted), []
+        works = [Work(removal.forget, (unwanted,), _forgotten)] if unwanted else []
         if now.mono < self._trash_at:
-            return []
+            return works
         self._trash_at = now.mono + TRASH_SECONDS
         window = self._rules.undo_seconds
         old = [
@@ -301,8 +308,9 @@ class Mirroring:
             for removal_id, path, _, age in self._ledger.kept_copies()
             if window is not None and age > window and self._ledger.forget_copy(removal_id)
         ]
-        paths = tuple(path for _, path in old)
-        return [Work(removal.forget, (paths,), _forgotten)] if paths else []
+        if paths := tuple(path for _, path in old):
+            works.append(Work(removal.forget, (paths,), _forgotten))
+        return works
 
 
 def _forgotten(gone: tuple[bool, ...], now: Moment) -> None:

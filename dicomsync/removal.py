@@ -167,15 +167,18 @@ def _fetch(archive: dicomweb.Archive, due: Due, trash: bytes) -> tuple[bytes, St
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            running = hashlib.sha256()
-            skipped = 0
-            _put(file, running, due.preamble or bytes(PREAMBLE_BYTES))
+            preamble = due.preamble or bytes(PREAMBLE_BYTES)
+            running = hashlib.sha256(preamble)
+            file.write(preamble)
+            fetched_bytes = 0
             uids = (due.study_instance_uid, due.series_instance_uid, due.sop_instance_uid)
             with dicomweb.client_for(archive).instance(*uids) as chunks:
                 for chunk in chunks:
-                    _put(file, running, chunk[max(0, PREAMBLE_BYTES - skipped) :])
-                    skipped += len(chunk)
-            if running.digest() != due.sha256 or skipped != due.size_bytes:
+                    ours = chunk[max(0, PREAMBLE_BYTES - fetched_bytes) :]
+                    running.update(ours)
+                    file.write(ours)
+                    fetched_bytes += len(chunk)
+            if running.digest() != due.sha256 or fetched_bytes != due.size_bytes:
                 return None
             file.flush()
             os.fsync(file.fileno())
@@ -189,11 +192,6 @@ def _fetch(archive: dicomweb.Archive, due: Due, trash: bytes) -> tuple[bytes, St
     finally:
         with suppress(FileNotFoundError):
             os.unlink(fresh)
-
-
-def _put(file: object, running: object, chunk: bytes) -> None:
-    file.write(chunk)  # type: ignore[attr-defined]
-    running.update(chunk)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)

@@ -531,3 +531,26 @@ def test_a_file_that_comes_back_after_its_deletion_is_stored_again(world: Mirror
     world.hours(0.5)
     assert world.state(uid) is S.STORED
     assert uid in world.archive.held
+
+
+def test_a_copy_of_what_is_not_deleted_after_all_is_not_left_lying_about(
+    world: Mirrored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid, *_ = world.store("test.dcm", "a.dcm", "b.dcm", "c.dcm")
+    (world.folder / "test.dcm").unlink()
+    real = removal.prepare
+
+    def late(*arguments: Any) -> removal.Prepared:
+        found = real(*arguments)
+        assert len(list(world.trash.iterdir())) == 1
+        world.put("copy.dcm", uid, fresh=True)  # it comes back in the middle of the last check
+        monkeypatch.setattr(removal, "prepare", real)
+        world.engine.hint([], everywhere=True)
+        return found
+
+    monkeypatch.setattr(removal, "prepare", late)
+    world.archive.delete_answers = [refuses(403)]
+    world.hours(2)
+    assert removal.prepare is real
+    assert len(list(world.trash.iterdir())) <= 1
+    assert world.state(uid) in (S.STORED, S.LEAVING)

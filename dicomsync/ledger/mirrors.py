@@ -286,8 +286,11 @@ class MirrorVerbs(InstanceVerbs):
             (wall, wall, one.due.instance_id),
         )
 
-    def intend(self, one: Removal, kept: tuple[bytes, StatKey] | None, seconds: float, wall: float) -> None:
-        """Record the intent to delete it, and where its copy is kept."""
+    def intend(
+        self, one: Removal, kept: tuple[bytes, StatKey] | None, seconds: float, wall: float
+    ) -> bytes | None:
+        """Record the intent to delete it, and where its copy is kept; gives that of an earlier intent."""
+        earlier = self._db.execute("SELECT kept FROM removals WHERE id = ?", (one.removal_id,)).fetchone()[0]
         self._stage(one, "deleting")
         if kept is not None:
             self._db.execute(
@@ -296,6 +299,7 @@ class MirrorVerbs(InstanceVerbs):
             )
         self._become(one, InstanceState.DELETING, MIRRORED)
         self.remember("instance", one.due.instance_id, "deletion-begun", "", wall)
+        return None if earlier is None or kept is None else bytes(earlier)
 
     def not_deleted(self, one: Removal, why: str, wall: float) -> None:
         """Let what the archive still has be a candidate again."""
