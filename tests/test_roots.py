@@ -1,4 +1,4 @@
-"""The marker of a folder that mirrors: only the very one that was placed counts, and everything else is told."""
+"""The marker of a folder that mirrors: only the very one counts, and all else is told."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_any_other_error_proves_nothing(folder: Path, monkeypatch: pytest.Monkey
             raise OSError(number, "")
         return real(path)
 
-    monkeypatch.setattr(removal.os, "lstat", fails)
+    monkeypatch.setattr(os, "lstat", fails)
     assert seen(folder, folder / "gone.dcm") is Seen.UNSEEN
 
 
