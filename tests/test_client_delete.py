@@ -180,9 +180,8 @@ def test_orthanc_deletes_beside_its_dicomweb_root(uids: tuple[str, ...], level: 
 
 def test_what_orthanc_has_twice_is_left_alone_where_just_one_is_meant() -> None:
     orthanc = FakeOrthanc(ID, TWIN)
-    with ScriptedServer(answering(orthanc)) as server:
-        with pytest.raises(Refused, match="more than once"):
-            client(server, "orthanc", path="/dicom-web").delete(STUDY, SERIES, SOP, alone=True)
+    with ScriptedServer(answering(orthanc)) as server, pytest.raises(Refused, match="more than once"):
+        client(server, "orthanc", path="/dicom-web").delete(STUDY, SERIES, SOP, alone=True)
     assert asked(server) == ["POST /tools/find"]
 
 
