@@ -57,7 +57,13 @@ def ledger(tmp_path: Path) -> Path:
 
 def test_help_imports_no_command_and_nothing_heavy() -> None:
     ours, others = imported("--help")
-    assert ours == {"dicomsync", "dicomsync.cli", "dicomsync.commands", "dicomsync.errors"}
+    assert ours == {
+        "dicomsync",
+        "dicomsync.cli",
+        "dicomsync.commands",
+        "dicomsync.errors",
+        "dicomsync.secrecy",
+    }
     assert not others & (HEAVY | {"json", "logging", "sqlite3", "tomllib"})
 
 
@@ -69,16 +75,22 @@ def test_status_imports_how_it_stands_and_nothing_heavy(ledger: Path) -> None:
         "dicomsync.commands",
         "dicomsync.commands.look",
         "dicomsync.commands.options",
+        "dicomsync.deletion",
         "dicomsync.errors",
         "dicomsync.failures",
+        "dicomsync.handles",
         "dicomsync.ledger",
         "dicomsync.ledger.conditions",
         "dicomsync.ledger.guard",
         "dicomsync.ledger.opening",
+        "dicomsync.ledger.removals",
         "dicomsync.ledger.standing",
         "dicomsync.logs",
+        "dicomsync.mirror_report",
+        "dicomsync.model",
         "dicomsync.mounts",
         "dicomsync.reasons",
+        "dicomsync.secrecy",
         "dicomsync.states",
         "dicomsync.status",
         "dicomsync.words",

@@ -12,7 +12,7 @@ import click
 
 from dicomsync import logs
 from dicomsync.commands.options import configured, ledger_at_once, ledger_path, load
-from dicomsync.errors import UsageProblem
+from dicomsync.errors import DeletionsFrozen, UsageProblem
 
 if TYPE_CHECKING:
     from dicomsync.model import Folder
@@ -29,8 +29,11 @@ def status(
     quiet: bool,
     ledger: Path | None,
     as_json: bool,
-) -> None:
-    """Say how it stands: ages, counts, folders, and what needs a person."""
+) -> int:
+    """Say how it stands: ages, counts, folders, and what needs a person.
+
+    Ends with 22 where the mirrored deletions of a folder are frozen.
+    """
     logs.configure(-1 if quiet else verbosity)
     from dicomsync import status as statuses
     from dicomsync.ledger import Standing
@@ -38,6 +41,7 @@ def status(
     with Standing.open(ledger_at_once(ledger, config_file, overrides)) as reader:
         found = statuses.snapshot(reader, time.time())
     click.echo(json.dumps(found) if as_json else statuses.text(found))
+    return DeletionsFrozen.exit_code if any(one["frozen"] for one in found["deletions"]) else 0
 
 
 @click.command()

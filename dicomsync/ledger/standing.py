@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dicomsync.ledger import opening
 from dicomsync.ledger.conditions import LOST, WAITING
 from dicomsync.ledger.guard import Doubt
+from dicomsync.ledger.removals import MirrorReader
 from dicomsync.states import FileState, InstanceState, Sighting
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Counts:
     instances: Mapping[InstanceState, int]
 
 
-class Standing:
+class Standing(MirrorReader):
     """A reader of the ledger, to be used in a `with` block: one look, then closed."""
 
     def __init__(self, connection: sqlite3.Connection, *, own: bool = True) -> None:
