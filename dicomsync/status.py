@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dicomsync import failures, words
-from dicomsync.ledger import Outcome, Reader
+from dicomsync import failures, mirror_report, words
 from dicomsync.ledger.guard import MADE_ANEW, WORDS
-from dicomsync.model import DUE, FileState, InstanceState
+from dicomsync.states import DUE, FileState, InstanceState
+
+if TYPE_CHECKING:
+    from dicomsync.ledger import Outcome, Standing
 
 SCHEMA = 1
 
@@ -26,7 +28,7 @@ MEANINGS = {
     InstanceState.REJECTED: "refused by the archive: needs a person",
     InstanceState.SUPERSEDED: "a person kept another content under its UID: done with",
     InstanceState.MISSED: "left its folder before it could be stored: needs a person",
-    InstanceState.LEAVING: "to be deleted, in its grace period",
+    InstanceState.LEAVING: "its file was removed: to be deleted after its grace",
     InstanceState.DELETING: "being deleted",
     InstanceState.DELETED: "deleted",
 }
@@ -37,7 +39,7 @@ LOST = {
 }
 
 
-def snapshot(reader: Reader, wall: float) -> dict[str, Any]:
+def snapshot(reader: Standing, wall: float) -> dict[str, Any]:
     """Give the status as plain values; `schema` changes only when a key changes its meaning.
 
     Ages are in seconds. Every state is there, also with 0.
@@ -56,6 +58,7 @@ def snapshot(reader: Reader, wall: float) -> dict[str, Any]:
         "last_answer_seconds": None if answered is None else max(0.0, round(wall - answered, 3)),
         "studies": {"known": known, "pending": pending},
         "lost": reader.lost(),
+        "deletions": mirror_report.snapshot(reader),
         "counts": {state.value: n for state, n in counts.instances.items()},
         "files": {state.value: n for state, n in counts.files.items()},
         "folders": [
@@ -81,7 +84,8 @@ def for_operators(status: dict[str, Any], trouble: str) -> dict[str, Any]:
         for number, folder in enumerate(status["folders"], 1)
     ]
     archive = {"kind": status["archive"]["kind"], "trouble": trouble or None}
-    return {**status, "archive": archive, "folders": folders}
+    deletions = mirror_report.for_operators(status["deletions"])
+    return {**status, "archive": archive, "folders": folders, "deletions": deletions}
 
 
 _COUNTED = ("files", "problems", "excluded", "links", "special", "sampled", "sampled_dicom")
@@ -113,6 +117,8 @@ def text(status: dict[str, Any]) -> str:
         lines += [_folder(folder), *(f"    {hint}" for hint in passed_over(folder))]
         if hangs is not None:
             lines.append(f"    has not answered for {words.span(hangs)}: is the server of this mount there?")
+    if status["deletions"]:
+        lines += ["", "Mirrored deletions", *mirror_report.lines(status["deletions"])]
     troubled = sum(status["counts"][s] for s in ("conflict", "rejected", "missed"))
     troubled += sum(status["files"][s] for s in ("held", "missed"))
     troubled += sum(status["lost"].values())

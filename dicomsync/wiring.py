@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 
 from dicomsync import dicomweb, mounts
 from dicomsync.batching import Caps
 from dicomsync.config import ArchiveConfig, Config, FolderConfig
+from dicomsync.deletion import Rules
 from dicomsync.errors import UsageProblem
 from dicomsync.hands import Threads
 from dicomsync.model import Folder
@@ -39,6 +41,11 @@ def archive_of(config: ArchiveConfig) -> dicomweb.Archive:
         answer_timeout=config.answer_timeout,
         network=_network_of(config),
     )
+
+
+def uploads_of(config: Config) -> dicomweb.Archive:
+    """Give the archive as what is stored goes to it, with `[upload]` in mind."""
+    return replace(archive_of(config.archive), bandwidth=config.upload.bwlimit)
 
 
 def _auth_of(config: ArchiveConfig) -> dicomweb.Auth:
@@ -94,6 +101,24 @@ def caps_of(config: Config) -> Caps:
     return Caps(batch.quiet, batch.max_wait, batch.max_instances, batch.max_bytes)
 
 
+def deletions_of(config: Config) -> Rules:
+    """Turn `[deletions]` into what mirrored deletions are judged by."""
+    given = config.deletions
+    return Rules(
+        given.confirm_after,
+        given.grace,
+        given.max_deletions,
+        given.max_deletion_share,
+        given.undo_window,
+        given.undo_max_bytes,
+    )
+
+
+def trash_of(config: Config) -> bytes:
+    """Give the private directory beside the ledger that keeps copies of what was deleted."""
+    return os.fsencode(f"{os.path.realpath(config.ledger.path)}.trash")
+
+
 def folders_of(config: Config, paths: Sequence[Path] = ()) -> list[Folder]:
     """Turn the configured folders, or just `paths`, into what the scan takes.
 
@@ -115,9 +140,9 @@ def folders_of(config: Config, paths: Sequence[Path] = ()) -> list[Folder]:
 
 def keep_out(ledger: Path, folders: Sequence[Folder]) -> None:
     """Refuse a ledger among the images: folders are only read, and the ledger is written."""
-    where = os.path.abspath(ledger)
+    places = (os.path.abspath(ledger), os.path.realpath(ledger))  # also by a link that leads there
     for folder in folders:
-        if _below(where, os.fsdecode(folder.path)):
+        if any(_below(where, os.fsdecode(folder.path)) for where in places):
             raise UsageProblem(
                 "The ledger would lie inside the folder it is about; nothing was done.",
                 hint="Folders are only ever read: put the ledger somewhere else.",
@@ -166,6 +191,9 @@ def _folder(config: FolderConfig, path: str, kind: str, is_file: bool) -> Folder
         config.full_scan_interval,
         config.start == "new",
         config.watch == "events" or (config.watch == "auto" and local),
+        config.scan_ops_per_second,
+        config.mirror_deletions,
+        config.delete_within,
     )
 
 

@@ -14,76 +14,91 @@ ROOT = Path(dicomsync.__file__).parent
 
 MAP: dict[str, str] = {
     # room: the rooms and outside packages it may import (the standard library is free)
-    "model": "",
+    "states": "",
+    "model": "states",
     "errors": "",
     "reasons": "",
     "handles": "",
     "words": "",
     "mounts": "",
     "logs": "",
+    "secrecy": "",
     "hands": "",
     "notify": "",
     "credentials": "",
-    "config": "credentials errors pydantic",
+    "bwlimit": "",
+    "config": "bwlimit credentials errors pydantic",
     "settle": "model",
     "batching": "model",
     "claims": "model",
+    "deletion": "model",
+    "roots": "deletion errors model mounts",
     "pacing": "",
     "failures": "reasons",
     "rules": "model pacing failures dicomweb.response",
-    "scan": "model",
+    "quiet": "",
+    "scan": "model quiet",
     "watch": "watchdog",
     "walk": "",
-    "header": "model walk",
+    "header": "model quiet walk",
     "samples": "pydicom",
     "compare": "pydicom",
-    "copies": "compare dicomweb model rules",
-    "jobs": "copies dicomweb header scan rules pacing model errors",
+    "copies": "compare dicomweb model quiet rules",
+    "jobs": "copies dicomweb header quiet scan rules pacing model errors",
+    "removal": "deletion dicomweb errors jobs model pacing roots rules",
     "work": "batching model",
-    "ledger": "model errors claims mounts sqlite_utils",
+    "ledger": "claims deletion errors model mounts sqlite_utils states",
     "enrolment": "claims failures handles jobs ledger model work",
     "passes": "scan handles ledger model pulse work",
     "pulse": "handles ledger model work",
     "resolution": "errors ledger model",
-    "orders": "errors ledger model resolution",
+    "mirror_orders": "deletion errors ledger",
+    "orders": "errors ledger mirror_orders model resolution",
     "visits": "errors intake model passes scan",
     "control": "errors",
     "suspects": "ledger model pulse",
     "intake": "enrolment jobs passes pulse scan settle suspects ledger model work",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
     "audit": "delivery dicomweb handles jobs ledger model pacing rules work",
+    "evidence": "deletion delivery dicomweb handles intake ledger model passes removal roots work",
+    "mirroring": "deletion delivery evidence handles intake jobs ledger model pacing removal rules work",
     "verify": "dicomweb errors handles jobs ledger model orders pacing rules",
-    "engine": "audit batching delivery dicomweb errors intake ledger model orders passes"
+    "engine": "audit batching deletion delivery dicomweb errors intake ledger mirror_orders"
+    " mirroring model orders passes"
     " resolution scan suspects visits work",
-    "wiring": "batching config dicomweb errors hands model mounts",
+    "wiring": "batching config deletion dicomweb errors hands model mounts",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
-    " ledger model resolution rules scan words",
-    "serving": "config engine errors ledger orders resolution wiring",
-    "handover": "config control engine errors ledger model orders resolution scan service visits wiring",
+    " ledger model pacing resolution rules scan words",
+    "serving": "config engine errors ledger mirror_orders orders resolution wiring",
+    "handover": "config control engine errors ledger mirror_orders model orders resolution scan"
+    " service visits wiring",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
-    "status": "ledger model failures words",
-    "explain": "handles ledger model failures scan status words",
+    "mirror_report": "deletion failures handles ledger words",
+    "status": "failures ledger mirror_report states words",
+    "explain": "compare handles ledger model failures scan status words",
     "forecast": "failures handles header jobs ledger model scan words",
     "progress": "engine words rich",
     "summary": "service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
-    "doctor": "byhand config dicomweb errors ledger model mounts samples scan watch wiring words",
+    "doctor": "byhand config deletion dicomweb errors ledger model mounts reasons roots samples scan"
+    " watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
-    "cli": "click commands errors",
+    "cli": "click commands errors secrecy",
     "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
-    " handles handover jobs ledger logs model notify orders progress report resolution sandbox scan service"
+    " handles handover jobs ledger logs mirror_orders mirror_report model notify orders progress"
+    " report resolution roots sandbox scan service"
     " setup status summary upkeep verify wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
-    "__main__": "cli",
+    "__main__": "cli secrecy",
     "__init__": "",
 }
 
-PURE = ("settle", "batching", "claims", "credentials", "pacing", "rules")
+PURE = ("settle", "batching", "bwlimit", "claims", "deletion", "credentials", "pacing", "rules")
 IMPURE_MODULES = {"os", "time", "random", "socket", "sqlite3", "threading", "subprocess", "logging"}
 
 

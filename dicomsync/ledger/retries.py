@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from dicomsync.ledger.conditions import CLAIMED
 from dicomsync.ledger.instances import InstanceVerbs
-from dicomsync.ledger.rows import CLAIMED, asked_for
+from dicomsync.ledger.rows import asked_for
 
 
 @dataclass(frozen=True, slots=True)

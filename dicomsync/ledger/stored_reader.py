@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dicomsync.ledger.conditions import CLAIMED, UNCLAIMED
 from dicomsync.ledger.reader import Reader
-from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, asked_for
+from dicomsync.ledger.rows import asked_for
 from dicomsync.ledger.stored import READY, stored
 from dicomsync.model import Due
 
