@@ -24,9 +24,9 @@ PASSES = 4
 MARKER = ".dicomsync-root"
 
 
-def eventually(condition: Callable[[], object]) -> None:
+def eventually(condition: Callable[[], object], every: float = 0.1) -> None:
     """Wait until a condition holds, without keeping busy those who are to bring it about."""
-    conftest.eventually(condition, PATIENCE, every=0.1)
+    conftest.eventually(condition, PATIENCE, every)
 
 
 @dataclass
@@ -71,13 +71,13 @@ class Real(Site):
 
     # the daemon
 
-    def prepare(self, include: str = "*.dcm", **deletions: Any) -> None:
+    def prepare(self, delete_within: str = "24h", **deletions: Any) -> None:
         """Write the config: impatient, and with no guard but those that no number opens."""
-        often = {"scan_interval": 0.2, "full_scan_interval": 0.2, "watch": "scan", "include": [include]}
+        often = {"scan_interval": 0.2, "full_scan_interval": 0.2, "watch": "scan", "include": ["*.dcm"]}
         lax = {"max_deletions": 1000, "max_deletion_share": "100%"}
         self.configure(
             self.wire.url,
-            folders={"mirror_deletions": "on", **often},
+            folders={"mirror_deletions": "on", "delete_within": delete_within, **often},
             deletions={"confirm_after": 0.3, "grace": 0.8, **lax, **deletions},
         )
         second = (
@@ -141,27 +141,32 @@ class Real(Site):
         """Give where a file of the folder is at all times, as those outside see it."""
         return (self.shown or self.disk / "incoming") / name
 
-    def store(self, *names: str, below: Path | None = None) -> None:
-        """Have new files stored, each of a study of its own."""
+    def store(self, *names: str, below: Path | None = None, study: str = "") -> None:
+        """Have new files stored, each of a study of its own, if it is not to be this one."""
         for name in names:
             path = below / name if below else self.at(name)
             path.parent.mkdir(exist_ok=True)
-            content = small(name, study=f"{name} of {self.home}")
+            content = small(name, study=study or name)
             path.with_suffix(".part").write_bytes(content)
             path.with_suffix(".part").rename(path)
             self.stored[name] = uid_of(content)
-        eventually(lambda: set(self.stored.values()) <= set(self.archive.stored()))
+        eventually(lambda: self.archive.count() >= len(self.stored), every=0.1 + len(self.stored) / 5000)
+        assert set(self.stored.values()) <= set(self.archive.stored())
         eventually(lambda: self.told()["counts"]["sending"] == 0)
 
     def deletes(self) -> list[str]:
         """Give every DELETE the archive was ever sent, whatever it answered."""
         return [one.target for one in self.wire.exchanges if one.method == "DELETE"]
 
+    def posts(self) -> int:
+        """Count what was sent to be stored."""
+        return len(self.wire.stores)
+
     def follows(self, name: str) -> None:
         """See a removed file's instance go: that one, by one DELETE, and nothing else."""
         before = len(self.deletes())
-        uid = self.stored.pop(name)
-        eventually(lambda: uid not in self.archive.stored())
+        self.stored.pop(name)
+        eventually(lambda: self.archive.count() == len(self.stored), every=0.1 + len(self.stored) / 5000)
         assert set(self.archive.stored()) == set(self.stored.values())
         assert len(self.deletes()) == before + 1
 

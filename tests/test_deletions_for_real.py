@@ -28,6 +28,7 @@ def site(tmp_path: Path, archive: AnyArchive) -> Iterator[Real]:
 
 
 SIX = ("a/1.dcm", "a/2.dcm", "b/3.dcm", "b/4.dcm", "c/5.dcm", "c/6.dcm")
+MANY = 5_000
 only_sandbox = pytest.mark.parametrize("archive", ["sandbox"], indirect=True)
 """Where what counts is the folder, and a second archive would say nothing new."""
 
@@ -237,4 +238,130 @@ def test_nothing_goes_while_one_directory_cannot_be_read_whatever_else_was_remov
     uids = {site.stored.pop(name) for name in ("a/2.dcm", "b/4.dcm")}
     eventually(lambda: not uids & set(site.archive.stored()))
     site.nothing_goes()
+    site.end()
+
+
+# What is still there, under another name or by other rules
+
+
+def narrowed(site: Real) -> None:
+    """In the config, while the daemon is down: it reads no directory a any more, and no *.DCM."""
+    site.end()
+    text = site.config_file.read_text()
+    site.config_file.write_text(text.replace('include = ["*.dcm"]', 'include = ["c*.dcm"]\nexclude = ["a"]'))
+    site.begin()
+
+
+def renamed(site: Real) -> None:
+    site.at("b").rename(site.at("z"))
+    site.at("a/1.dcm").rename(site.at("c/one.dcm"))
+
+
+def linked_in_the_folder(site: Real) -> None:
+    site.at("c/link.dcm").hardlink_to(site.at("a/1.dcm"))
+    site.at("a/1.dcm").unlink()
+
+
+def linked_in_another_folder(site: Real) -> None:
+    (site.disk / "second" / "link.dcm").hardlink_to(site.at("a/1.dcm"))
+    site.at("a/1.dcm").unlink()
+
+
+def moved_to_another_folder(site: Real) -> None:
+    site.at("a").rename(site.disk / "second" / "a")
+
+
+@pytest.mark.parametrize(
+    "change", [narrowed, renamed, linked_in_the_folder, linked_in_another_folder, moved_to_another_folder]
+)
+@only_sandbox
+def test_what_is_only_left_out_renamed_moved_or_linked_stays(
+    site: Real, change: Callable[[Real], None]
+) -> None:
+    site.prepare()
+    site.enrol()
+    site.begin()
+    site.store(*SIX)
+    site.removal_is_followed("a/control.dcm")
+    posts = site.posts()
+    change(site)
+    site.nothing_goes()
+    assert site.posts() == posts
+    assert site.told()["counts"]["stored"] == 6
+    site.removal_is_followed("c/c-again.dcm")
+    site.end()
+
+
+# Too much at once
+
+
+@only_sandbox
+def test_a_folder_that_is_emptied_but_for_its_marker_freezes_and_thaws_when_all_is_back(site: Real) -> None:
+    site.prepare()
+    site.enrol()
+    site.begin()
+    site.store(*SIX)
+    site.removal_is_followed("a/control.dcm")
+    for name in "abc":
+        site.at(name).rename(site.disk / name)
+    eventually(lambda: site.stands()["frozen"] == "emptied")
+    site.nothing_goes()
+    told = site.run("status", "-c", site.config_file)
+    assert (told.code, "FROZEN: nothing is left in the folder" in told.out) == (22, True)
+    for name in "abc":
+        (site.disk / name).rename(site.at(name))
+    eventually(lambda: site.stands()["frozen"] == "")
+    site.removal_is_followed("a/again.dcm")
+    site.end()
+
+
+@only_sandbox
+def test_five_thousand_files_that_go_at_once_are_all_kept(site: Real) -> None:
+    """With the guards as they are by default, in a folder that is a master copy."""
+    site.prepare(max_deletions=20, max_deletion_share="2%", delete_within="always")
+    site.enrol()
+    site.begin()
+    names = [f"{n % 10}/{n}.dcm" for n in range(MANY + 500)]
+    site.store(*names, study="one")
+    site.removal_is_followed("0/control.dcm")
+    for name in names[:MANY]:
+        site.at(name).unlink()
+    eventually(lambda: site.stands()["frozen"] == "many")
+    eventually(lambda: site.stands()["waiting"] == MANY)
+    site.store("new.dcm")
+    site.nothing_goes()
+    assert "FROZEN: more left in 24 hours than `max_deletions`" in status.text(site.told())
+    assert site.deletions("cancel", "--all").code == 0
+    eventually(lambda: site.stands()["frozen"] == "")
+    site.removal_is_followed("0/again.dcm")
+    site.end()
+
+
+# The ledger
+
+
+@only_sandbox
+def test_last_weeks_ledger_put_in_the_place_of_todays_deletes_nothing_it_remembers(site: Real) -> None:
+    site.prepare()
+    site.enrol()
+    site.begin()
+    site.store(*SIX)
+    site.removal_is_followed("a/control.dcm")
+    site.end()
+    shutil.copytree(site.ledger.parent, site.home / "backup")
+    site.begin()
+    site.store("b/since.dcm")
+    for name in ("a/1.dcm", "b/since.dcm"):
+        site.at(name).unlink()
+    eventually(lambda: site.stands()["waiting"] > 0)
+    site.end()
+    shutil.copyfile(site.home / "backup" / site.ledger.name, site.ledger)
+    for other in ("-wal", "-shm"):
+        site.ledger.with_name(site.ledger.name + other).unlink(missing_ok=True)
+    site.at("b/3.dcm").unlink()
+    site.begin()
+    site.at("c/5.dcm").unlink()
+    site.nothing_goes()
+    assert site.told()["doubt"] is not None
+    site.removal_is_followed("a/again.dcm")
     site.end()
