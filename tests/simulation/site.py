@@ -33,7 +33,9 @@ from .hands import Hands
 from .ledgers import Faults, Module, lose
 from .oracle import Oracle, Violation, promise
 
-ROOMS_THAT_READ = tuple(f"dicomsync.{room}" for room in ("scan", "jobs", "header", "visits", "copies"))
+ROOMS_THAT_READ = tuple(
+    f"dicomsync.{room}" for room in ("quiet", "scan", "jobs", "header", "visits", "copies")
+)
 FOLDERS = (b"/one", b"/two")
 DIRECTORIES = tuple(root + below for root in FOLDERS for below in (b"", b"/a", b"/b"))
 NAMES = (b"1.dcm", b"2.dcm", b"3.DCM", b"\xff\xfe.dcm")
