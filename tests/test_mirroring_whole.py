@@ -19,7 +19,7 @@ from .conftest import AnyArchive, Done, Site, eventually, finished, small, uid_o
 
 SHORT: dict[str, dict[str, Any]] = {
     "folders": {"mirror_deletions": "on", "scan_interval": 0.3, "full_scan_interval": 0.3},
-    "deletions": {"confirm_after": 0.5, "grace": 2, "max_deletions": 2, "max_deletion_share": "50%"},
+    "deletions": {"confirm_after": 0.5, "grace": 8, "max_deletions": 2, "max_deletion_share": "50%"},
 }
 
 
