@@ -15,12 +15,13 @@ from pathlib import Path
 
 from dicomsync import orders
 
-from .happenings import ACTS, BY_NAME, FAULTY, Happening, Program
+from .happenings import Happening, Program
 from .oracle import Violation, promise
 from .site import Site
+from .weights import BY_NAME, FAULTY, WEIGHTS
 
 QUIET_SECONDS = 2 * 3600.0
-_NAMES, _WEIGHTS = tuple(BY_NAME), tuple(ACTS.values())
+_NAMES, _WEIGHTS = tuple(WEIGHTS), tuple(WEIGHTS.values())
 
 
 @dataclass
