@@ -5,18 +5,24 @@ from __future__ import annotations
 from dicomsync import orders
 
 from . import blobs
-from .happenings import blob_of, command, existing, live, put
-from .oracle import STATE, UID
+from .happenings import JUNK, blob_of, command, existing, live, put
+from .ledgers import LOSSES
+from .oracle import PATH, STATE, UID
 from .site import NAMES, Site
 
 
 def comes_back(site: Site, a: int, b: int) -> None:
-    """A file of an instance that was missed is there again, with what it held or with something else."""
-    missed = [row[UID] for row in site.oracle.rows[0].values() if row[STATE] == "missed"]
-    if missed:
+    """What was missed is there again: a name with something else, an instance in one or in two contents."""
+    instances, files = site.oracle.rows
+    missed = [row[UID] for row in instances.values() if row[STATE] == "missed"]
+    names = [row[PATH] for row in files.values() if row[STATE] == "missed"]
+    if names and a % 4 == 0:
+        site.disk.write(names[b % len(names)], JUNK[a % len(JUNK)])
+        site.changed(names[b % len(names)])
+    elif missed:
         others = [one for one in blobs.universe() if one.sop == missed[a % len(missed)]]
         put(site, blobs.universe().index(others[b % len(others)]), b)
-        if a % 3 == 0:  # and so is one with other content
+        if a % 4 == 1:
             put(site, blobs.universe().index(others[(b + 1) % len(others)]), b + 1)
 
 
@@ -68,3 +74,16 @@ def all_at_once(site: Site, a: int, b: int) -> None:
         site.withdraw(blobs.universe().index(blob))
     else:
         command(site, a, b)
+
+
+def set_back_in_doubt(site: Site, a: int, b: int) -> None:
+    """The ledger is lost, and what was found since becomes another while the clock is set back."""
+    site.lose_ledger(LOSSES[a % len(LOSSES)], b)
+    site.archive.down = True
+    site.start()
+    put(site, a, b)
+    live(site, 1 + a % 3, b)
+    site.wall -= 86_400.0
+    put(site, a // 3, b)
+    live(site, 1 + b % 3, b)
+    site.archive.down = False
