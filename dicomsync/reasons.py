@@ -113,8 +113,8 @@ DELETION_REASONS: dict[str, str] = {
     "late": "its file left later than `delete_within` after it was stored: that is housekeeping",
     # what it waits for
     "frozen": "a person: the deletions of its folder are frozen",
-    "first-scan": "a full pass over its folder, without an error, that does not find it",
-    "second-scan": "a second such pass, `confirm_after` after the first",
+    "first-scan": "two full passes over its folder, without an error, that do not find it",
+    "second-scan": "a second full pass that does not find it, `confirm_after` after the first",
     "comparing": "the archive's copy to be compared with what was stored",
     "grace": "the end of its grace, which goes on while the daemon is up and the folder healthy",
     "report": 'nothing: mirror_deletions = "report", so that it is only told',

@@ -359,7 +359,7 @@ def small(name: str, study: str = "s", *, series: str = "1", size: int = 16, **e
     )
 
 
-def eventually(condition: Callable[[], object], within: float = 20.0, every: float = 0.005) -> None:
+def eventually(condition: Callable[[], object], within: float = 60.0, every: float = 0.005) -> None:
     """Wait until a condition holds; fail if it does not in time."""
     end = time.monotonic() + within
     while not condition():

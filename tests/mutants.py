@@ -457,10 +457,10 @@ MUTANTS = (
         "intake.py",
         """\
             if row is not None and row.key == entry.key and self._unchanged(row, now):
-                continue""",
+""",
         """\
-            if row is not None and row.key == entry.key and self._unchanged(row, now):
-                row = row""",
+            if row is not None and row.key == entry.key and self._unchanged(row, now) and not row:
+""",
         ("tests/test_engine.py::test_a_second_pass_over_what_is_stored_asks_and_sends_nothing",),
     ),
     Mutant(

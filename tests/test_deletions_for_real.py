@@ -28,7 +28,7 @@ def site(tmp_path: Path, archive: AnyArchive) -> Iterator[Real]:
 
 
 SIX = ("a/1.dcm", "a/2.dcm", "b/3.dcm", "b/4.dcm", "c/5.dcm", "c/6.dcm")
-MANY = 5_000
+MANY = 1_000
 only_sandbox = pytest.mark.parametrize("archive", ["sandbox"], indirect=True)
 """Where what counts is the folder, and a second archive would say nothing new."""
 
@@ -236,7 +236,7 @@ def test_nothing_goes_while_one_directory_cannot_be_read_whatever_else_was_remov
     assert "1 directory could not be read" in status.text(site.told())
     mend()
     uids = {site.stored.pop(name) for name in ("a/2.dcm", "b/4.dcm")}
-    eventually(lambda: not uids & set(site.archive.stored()))
+    eventually(lambda: not uids & site.held())
     site.nothing_goes()
     site.end()
 
@@ -316,12 +316,12 @@ def test_a_folder_that_is_emptied_but_for_its_marker_freezes_and_thaws_when_all_
 
 
 @only_sandbox
-def test_five_thousand_files_that_go_at_once_are_all_kept(site: Real) -> None:
+def test_a_thousand_files_that_go_at_once_are_all_kept(site: Real) -> None:
     """With the guards as they are by default, in a folder that is a master copy."""
     site.prepare(max_deletions=20, max_deletion_share="2%", delete_within="always")
     site.enrol()
     site.begin()
-    names = [f"{n % 10}/{n}.dcm" for n in range(MANY + 500)]
+    names = [f"{n % 10}/{n}.dcm" for n in range(MANY + 100)]
     site.store(*names, study="one")
     site.removal_is_followed("0/control.dcm")
     for name in names[:MANY]:
