@@ -85,6 +85,13 @@ FOUND: dict[str, tuple[int, Program]] = {
          ("put", 1811, 1501), ("move_tree", 1029, 1156), ("junk", 957, 1187), ("edit", 3843, 2929),
          ("live", 2469, 3806), ("edit", 2806, 3234)],
     ),
+    # the judge did not know a padded file of another study for one
+    "a ledger lost twice": (
+        19000418,
+        [("set_back_in_doubt", 217, 2286), ("crash", 3979, 3540), ("begin", 3358, 1880), ("put", 1046, 379),
+         ("live", 2662, 564), ("preallocate", 1259, 3325), ("rename", 1361, 280),
+         ("set_back_in_doubt", 1490, 3130)],
+    ),
 }  # fmt: skip
 
 

@@ -73,6 +73,11 @@ def by_data() -> dict[bytes, Blob]:
     return {blob.data: blob for blob in universe()}
 
 
+def told_by(data: bytes) -> Blob | None:
+    """Give the content whose header these bytes begin with, whatever follows."""
+    return next((blob for blob in universe() if data.startswith(blob.data[: blob.pixels_at])), None)
+
+
 @cache
 def by_digest() -> dict[bytes, Blob]:
     """Every whole content by its SHA-256."""

@@ -38,8 +38,9 @@ TWO_AT_ONCE = _edges("""
     rejected > deleting
     conflict > sending
 """)
+# What is not there when it is to be read is recorded as settling, and looked for: no file begins as gone.
 FILE_EDGES = _edges("""
-    - > settling ready held ignored missed gone
+    - > settling ready held ignored
     settling > ready held ignored gone missed
     ready > settling held ignored gone
     held > settling ready ignored gone missed

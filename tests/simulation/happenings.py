@@ -10,7 +10,6 @@ from dicomsync import orders
 from . import blobs
 from .archive import ASKED_WAYS, WAYS
 from .ledgers import CRASH_POINTS, FAULTS, LOSSES
-from .oracle import STATE, UID
 from .site import DIRECTORIES, FOLDERS, NAMES, PATHS, Site
 
 Happening = tuple[str, int, int]
@@ -18,18 +17,20 @@ Program = list[Happening]
 
 ERRNOS = (13, 5, 116, -1)  # EACCES, EIO, ESTALE; -1 hangs
 
+JUNK = (b"", b"hello", bytes(600), b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICM" + bytes(300))
+
 Act = Callable[[Site, int, int], None]
 
 
-def _path(n: int) -> bytes:
+def path_of(n: int) -> bytes:
     return PATHS[n % len(PATHS)]
 
 
-def _blob(n: int) -> blobs.Blob:
+def blob_of(n: int) -> blobs.Blob:
     return blobs.universe()[n % len(blobs.universe())]
 
 
-def _existing(site: Site, n: int) -> bytes | None:
+def existing(site: Site, n: int) -> bytes | None:
     paths = [path for root in FOLDERS for path, _ in site.disk.files(root)]
     return paths[n % len(paths)] if paths else None
 
@@ -39,19 +40,19 @@ def _existing(site: Site, n: int) -> bytes | None:
 
 def put(site: Site, a: int, b: int) -> None:
     """A whole file is written, perhaps over another."""
-    site.disk.write(_path(b), _blob(a).data)
-    site.changed(_path(b))
+    site.disk.write(path_of(b), blob_of(a).data)
+    site.changed(path_of(b))
 
 
 def replace(site: Site, a: int, b: int) -> None:
     """A file is written beside and renamed into place, with the old one's modification time."""
-    site.disk.replace(_path(b), _blob(a).data)
-    site.changed(_path(b))
+    site.disk.replace(path_of(b), blob_of(a).data)
+    site.changed(path_of(b))
 
 
 def edit(site: Site, a: int, b: int) -> None:
     """A file gets another whole content of the same instance."""
-    path = _existing(site, b)
+    path = existing(site, b)
     blob = blobs.by_data().get(site.disk.find(path).data) if path else None  # type: ignore[union-attr]
     if path and blob:
         others = [one for one in blobs.universe() if one.sop == blob.sop]
@@ -61,12 +62,12 @@ def edit(site: Site, a: int, b: int) -> None:
 
 def begin(site: Site, a: int, b: int) -> None:
     """A modality begins to write a file."""
-    data = _blob(a).data
+    data = blob_of(a).data
     part = data[: 1 + a * 37 % (len(data) - 1)]
-    site.growing[_path(b)] = (data, len(part))
+    site.growing[path_of(b)] = (data, len(part))
     site.oracle.wrote(part)
-    site.disk.write(_path(b), part)
-    site.changed(_path(b))
+    site.disk.write(path_of(b), part)
+    site.changed(path_of(b))
 
 
 def grow(site: Site, a: int, b: int) -> None:
@@ -91,39 +92,49 @@ def grow(site: Site, a: int, b: int) -> None:
 
 def preallocate(site: Site, a: int, b: int) -> None:
     """A modality reserves the space of a file before it writes it."""
-    blob = _blob(a)
+    blob = blob_of(a)
     done = blob.pixels_at if a % 2 else 300
     now = blob.data[:done] + bytes(len(blob.data) - done + (512 if a % 5 == 0 else 0))
-    site.growing[_path(b)] = (blob.data, done)
+    site.growing[path_of(b)] = (blob.data, done)
     site.oracle.wrote(now, plausible=done == blob.pixels_at)
-    site.disk.write(_path(b), now)
-    site.changed(_path(b))
+    site.disk.write(path_of(b), now)
+    site.changed(path_of(b))
+
+
+def overwrite(site: Site, a: int, b: int) -> None:
+    """A file becomes another: junk, or the whole file of any instance."""
+    path = existing(site, b)
+    if path:
+        data = JUNK[a // 2 % len(JUNK)] if a % 2 else blob_of(a // 2).data
+        site.oracle.wrote(data)
+        site.disk.write(path, data)
+        site.changed(path)
 
 
 def junk(site: Site, a: int, b: int) -> None:
     """Something that is not DICOM is written."""
-    data = (b"", b"hello", bytes(600), b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICM" + bytes(300))[a % 5]
+    data = JUNK[a % len(JUNK)]
     site.oracle.wrote(data)
-    site.disk.write(_path(b), data)
-    site.changed(_path(b))
+    site.disk.write(path_of(b), data)
+    site.changed(path_of(b))
 
 
 def special(site: Site, a: int, b: int) -> None:
     """A link or a pipe takes a name."""
-    site.disk.special(_path(b), stat.S_IFLNK if a % 2 else stat.S_IFIFO)
+    site.disk.special(path_of(b), stat.S_IFLNK if a % 2 else stat.S_IFIFO)
 
 
 def rename(site: Site, a: int, b: int) -> None:
     """A file is moved, perhaps over another."""
-    path = _existing(site, a)
-    if path and site.disk.rename(path, _path(b)):
+    path = existing(site, a)
+    if path and site.disk.rename(path, path_of(b)):
         site.changed(path)
-        site.changed(_path(b))
+        site.changed(path_of(b))
 
 
 def beside(site: Site, a: int, b: int) -> None:
     """A file gets another name in its directory, or one more."""
-    path = _existing(site, a)
+    path = existing(site, a)
     if path:
         other = path.rpartition(b"/")[0] + b"/" + NAMES[b % len(NAMES)]
         if b // len(NAMES) % 2:
@@ -135,23 +146,23 @@ def beside(site: Site, a: int, b: int) -> None:
 
 def copy(site: Site, a: int, b: int) -> None:
     """A file is copied."""
-    path = _existing(site, a)
+    path = existing(site, a)
     if path and (node := site.disk.find(path)) is not None:
-        site.disk.write(_path(b), node.data)
-        site.changed(_path(b))
+        site.disk.write(path_of(b), node.data)
+        site.changed(path_of(b))
 
 
 def link(site: Site, a: int, b: int) -> None:
     """A file gets one more name."""
-    path = _existing(site, a)
+    path = existing(site, a)
     if path:
-        site.disk.link(path, _path(b))
-        site.changed(_path(b))
+        site.disk.link(path, path_of(b))
+        site.changed(path_of(b))
 
 
 def touch(site: Site, a: int, b: int) -> None:
     """A file's times are set."""
-    path = _existing(site, a)
+    path = existing(site, a)
     if path:
         site.disk.utime(path, site.wall - b % 10_000)
         site.changed(path)
@@ -159,7 +170,7 @@ def touch(site: Site, a: int, b: int) -> None:
 
 def remove(site: Site, a: int, b: int) -> None:
     """A file is deleted."""
-    path = _existing(site, a)
+    path = existing(site, a)
     if path:
         site.disk.remove(path)
         site.changed(path)
@@ -181,32 +192,6 @@ def move_tree(site: Site, a: int, b: int) -> None:
         site.disk.rename(path, b"/elsewhere")
     elif site.disk.find(path) is None:
         site.disk.rename(b"/elsewhere", path)
-    site.changed(path)
-
-
-def comes_back(site: Site, a: int, b: int) -> None:
-    """A file of an instance that was missed is there again, with what it held or with something else."""
-    missed = [row[UID] for row in site.oracle.rows[0].values() if row[STATE] == "missed"]
-    if missed:
-        others = [one for one in blobs.universe() if one.sop == missed[a % len(missed)]]
-        site.disk.write(_path(b), others[b % len(others)].data)
-        site.changed(_path(b))
-
-
-def while_read(site: Site, a: int, b: int) -> None:
-    """A file whose header is about to be read goes, gets another name, or is another one."""
-    jobs = [job for job in site.hands.out if job.name == "read_headers" and not job.done]
-    paths = [path for job in jobs for path, _ in job.arguments[0]]
-    if not paths:
-        return
-    path = paths[b % len(paths)]
-    match a % 3:
-        case 0:
-            site.disk.remove(path)
-        case 1:
-            site.disk.rename(path, path.rpartition(b"/")[0] + b"/" + NAMES[b // 3 % len(NAMES)])
-        case 2:
-            site.disk.replace(path, _blob(b).data)
     site.changed(path)
 
 
@@ -234,7 +219,7 @@ def away(site: Site, a: int, b: int) -> None:
 
 def unreadable(site: Site, a: int, b: int) -> None:
     """A directory or a file cannot be read, does not answer, or does so again."""
-    where = DIRECTORIES[a % len(DIRECTORIES)] if a % 3 else _existing(site, a)
+    where = DIRECTORIES[a % len(DIRECTORIES)] if a % 3 else existing(site, a)
     node = site.disk.find(where) if where else None
     if node is not None:
         node.fault = 0 if node.fault else ERRNOS[b % len(ERRNOS)]
@@ -290,7 +275,7 @@ def condition(site: Site, a: int, b: int) -> None:
 
 def foreign(site: Site, a: int, b: int) -> None:
     """Somebody else stores or deletes an instance, or puts an old backup in the archive's place."""
-    archive, blob = site.archive, _blob(a)
+    archive, blob = site.archive, blob_of(a)
     match b % 8:
         case 0 | 1 | 2:
             archive.put(blob.sop, blob.study, blob.data)
@@ -353,7 +338,7 @@ def again(site: Site, a: int, b: int) -> None:
 
 def command(site: Site, a: int, b: int) -> None:
     """A person asks for something."""
-    blob = _blob(b)
+    blob = blob_of(b)
     match a % 7:
         case 0:
             site.retry(orders.Retry(rejected=True))
@@ -365,19 +350,6 @@ def command(site: Site, a: int, b: int) -> None:
             site.visit((*DIRECTORIES, *PATHS)[b % (len(DIRECTORIES) + len(PATHS))])
         case 5 | 6:
             site.withdraw(b)
-
-
-def all_at_once(site: Site, a: int, b: int) -> None:
-    """All that is out comes back, and a person asks for something, or for what it is about, in one turn."""
-    for _ in range(len(site.hands.out)):
-        site.work(0)
-        site.bring(0)
-    path = _existing(site, b)
-    blob = blobs.by_data().get(site.disk.find(path).data) if path else None  # type: ignore[union-attr]
-    if blob and a % 2:
-        site.withdraw(blobs.universe().index(blob))
-    else:
-        command(site, a, b)
 
 
 def ledger(site: Site, a: int, b: int) -> None:
@@ -404,21 +376,3 @@ def clock(site: Site, a: int, b: int) -> None:
             site.wall -= (3.0, 3600.0, 86_400.0)[b % 3]
         case 5:
             site.sleep((60.0, 8 * 3600.0, 3 * 86_400.0)[b % 3])
-
-
-ACTS: dict[Act, int] = {
-    put: 12, replace: 3, edit: 5, begin: 4, grow: 6, preallocate: 2, junk: 4, special: 1, rename: 4,
-    beside: 3, copy: 4, link: 2, touch: 3, remove: 4, remove_tree: 1, move_tree: 3, while_sent: 4,
-    away: 1, unreadable: 2, hints: 10, answers: 10, asked_oddly: 4, condition: 2, foreign: 2, turn: 30,
-    work: 30, bring: 30, live: 12, crash: 5, power_cut: 1, start: 5, again: 1, command: 4, ledger: 2,
-    all_at_once: 3, while_read: 4, comes_back: 3, ledger_lost: 2, clock: 12,
-}  # fmt: skip
-BY_NAME = {act.__name__: act for act in ACTS}
-FAULTY = frozenset({"answers", "asked_oddly", "condition", "foreign", "crash", "power_cut", "away",
-                    "unreadable", "ledger", "ledger_lost", "while_sent", "while_read",
-                    "remove_tree", "move_tree"})  # fmt: skip
-WITH_FILES = frozenset(
-    {"put", "replace", "edit", "begin", "grow", "preallocate", "junk", "special", "rename"}
-)
-WITH_FILES |= {"beside", "copy", "link", "touch", "remove", "remove_tree", "move_tree", "while_sent"}
-WITH_FILES |= {"while_read", "comes_back"}

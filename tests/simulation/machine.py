@@ -5,13 +5,14 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from . import happenings
+from . import happenings, seldom
 from .happenings import Act
 from .programs import happens, quiet
 from .site import Site
+from .weights import BY_NAME, WITH_FILES
 
 NUMBERS = st.integers(0, 4095)
-FILES = [name for name in happenings.BY_NAME if name in happenings.WITH_FILES]
+FILES = [name for name in BY_NAME if name in WITH_FILES]
 
 
 def one_of(*acts: Act) -> st.SearchStrategy[str]:
@@ -63,7 +64,13 @@ class LifeMachine(RuleBasedStateMachine):
         happens(self.site, ("live", a, 0))
 
     @rule(
-        name=one_of(happenings.crash, happenings.power_cut, happenings.start, happenings.again),
+        name=one_of(
+            happenings.crash,
+            seldom.with_results,
+            happenings.power_cut,
+            happenings.start,
+            happenings.again,
+        ),
         a=NUMBERS,
         b=NUMBERS,
     )
@@ -71,7 +78,13 @@ class LifeMachine(RuleBasedStateMachine):
         happens(self.site, (name, a, b))
 
     @rule(
-        name=one_of(happenings.command, happenings.all_at_once, happenings.ledger, happenings.clock),
+        name=one_of(
+            happenings.command,
+            seldom.all_at_once,
+            seldom.in_vain,
+            happenings.ledger,
+            happenings.clock,
+        ),
         a=NUMBERS,
         b=NUMBERS,
     )

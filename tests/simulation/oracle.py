@@ -278,7 +278,7 @@ class Oracle:
 
     def no_other_content_over_a_uid(self, uid: str, body: bytes) -> None:
         """I6: what the archive has from us is never sent again, and least of all with other content."""
-        there, blob = self.ours.get(uid), blobs.by_data().get(body)
+        there, blob = self.ours.get(uid), blobs.told_by(body)
         if self._was_lost and blob is not None and blob.study != self._site.archive.studies.get(uid):
             return  # a new ledger asks about each in its own study, and it is not there
         promise(there is None or there[128:] == body[128:], "I6: other content was sent over a UID")

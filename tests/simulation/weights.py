@@ -1,0 +1,27 @@
+"""How often each thing happens in a life."""
+
+from __future__ import annotations
+
+from . import happenings, seldom
+from .happenings import Act
+
+WEIGHTS = {
+    "put": 12, "replace": 3, "edit": 5, "begin": 4, "grow": 6, "preallocate": 2, "junk": 4, "special": 1,
+    "rename": 4, "beside": 5, "overwrite": 5, "copy": 4, "link": 2, "touch": 3, "remove": 4, "remove_tree": 1,
+    "move_tree": 3, "comes_back": 7, "while_read": 5, "while_sent": 4, "away": 1, "unreadable": 2,
+    "hints": 10, "answers": 10, "asked_oddly": 4, "condition": 2, "foreign": 2, "turn": 30, "work": 30,
+    "bring": 30, "live": 12, "crash": 5, "with_results": 4, "power_cut": 1, "start": 5, "again": 1,
+    "command": 4, "all_at_once": 3, "in_vain": 3, "ledger": 2, "ledger_lost": 2, "clock": 12,
+    "set_back_in_doubt": 3,
+}  # fmt: skip
+BY_NAME: dict[str, Act] = {name: getattr(happenings, name, None) or getattr(seldom, name) for name in WEIGHTS}
+FAULTY = frozenset({
+    "answers", "asked_oddly", "condition", "foreign", "crash", "power_cut", "away", "unreadable", "ledger",
+    "ledger_lost", "while_sent", "while_read", "with_results", "in_vain", "remove_tree", "move_tree",
+    "set_back_in_doubt",
+})  # fmt: skip
+WITH_FILES = frozenset({
+    "put", "replace", "edit", "begin", "grow", "preallocate", "junk", "special", "rename", "beside", "copy",
+    "overwrite", "link", "touch", "remove", "remove_tree", "move_tree", "while_sent", "while_read",
+    "comes_back",
+})  # fmt: skip
