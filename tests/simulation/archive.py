@@ -8,8 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dicomsync import dicomweb
-from dicomsync.dicomweb import Failed, Identified, Part, Referenced, StoreAnswer, StoreResponse
-from dicomsync.errors import BadAnswer, NoAnswer, NotThere, Refused
+from dicomsync.dicomweb import (
+    Deletion,
+    Failed,
+    Identified,
+    Outcome,
+    Part,
+    Referenced,
+    StoreAnswer,
+    StoreResponse,
+)
+from dicomsync.errors import BadAnswer, NoAnswer, NotThere, Refused, UsageProblem
 
 from .disk import Hangs
 
@@ -39,6 +48,10 @@ ASKED_WAYS = (
     "not-there",
     "refused",
 )
+DELETE_WAYS = ("delete", "unable", "unreachable", "timeout", "refused", "later", "never", "garbage", "lose",
+               "done-refused", "crash", "crash-done")  # fmt: skip
+DELETE_STATUSES = (400, 403, 404, 405, 409, 500, 501, 503)
+LATE_DELETE_SECONDS = 40.0  # for so long a deletion that was taken may take
 SILENT_WAYS = ("lose", "crash-kept", "some", "late-broken", "late-timeout", "timeout")
 REFUSING_WAYS = ("status", "status-kept", "early", "lie", "fail")
 KINDS = ("dicom-server", "orthanc", "google", "dcm4chee", "generic")
@@ -85,6 +98,10 @@ class Archive:
     lag: float = 0.0
     shown_at: dict[str, float] = field(default_factory=dict)
     late: list[tuple[float, str, str, bytes]] = field(default_factory=list)
+    delete_way: str = "delete"
+    delete_argument: int = 0
+    late_deletes: list[tuple[float, str]] = field(default_factory=list)
+    deletes: Callable[[tuple[str, str, str], bool], None] = lambda _uids, _alone: None
     leaves: Callable[[Sequence[str]], None] = lambda _uids: None
     during: Callable[[], None] = lambda: None
     luck: random.Random = field(default_factory=lambda: random.Random(1))
@@ -99,6 +116,9 @@ class Archive:
             self.late.remove((at, uid, study, body))
             self._keep(uid, study, body)
             self.shown_at[uid] = now  # late is late enough
+        for at, uid in [one for one in self.late_deletes if one[0] <= now]:
+            self.late_deletes.remove((at, uid))
+            self._delete(uid)
 
     def put(self, uid: str, study: str, body: bytes) -> None:
         """Somebody else stores something."""
@@ -106,7 +126,7 @@ class Archive:
             self.held[uid], self.studies[uid] = body, study
             self.log.append(("foreign", uid))
 
-    def delete(self, uid: str) -> None:
+    def remove(self, uid: str) -> None:
         """Somebody else deletes something."""
         if self.held.pop(uid, None) is not None:
             self.log.append(("deleted", uid))
@@ -114,6 +134,7 @@ class Archive:
     def restore(self, backup: tuple[dict[str, bytes], dict[str, str]]) -> None:
         """An old backup is put in its place."""
         self.late.clear()
+        self.late_deletes.clear()
         held, self.studies = dict(backup[0]), dict(backup[1])
         for uid in set(self.held) - set(held):
             self.log.append(("deleted", uid))
@@ -125,6 +146,7 @@ class Archive:
     def heal(self) -> None:
         """Be honest from now on."""
         self.way = self.asked_way = "honest"
+        self.delete_way = "delete"
         self.times = self.asked_times = 0
         self.down = self.locked_out = self.full = False
         self.lag = 0.0
@@ -340,6 +362,49 @@ class Archive:
         response = StoreResponse(tuple(Referenced(uid) for uid in stored), named, nameless)
         return StoreAnswer(request.status, response, retry_after, 1, 1, complete)
 
+    # deleting
+
+    def delete(self, study: str, series: str, sop: str, *, alone: bool) -> Deletion:
+        """Delete one instance, in the way that is on; the next one is honest again."""
+        self._reach()
+        way, self.delete_way = self.delete_way, "delete"
+        if way != "delete":
+            self.faults[f"delete {way}"] = self.faults.get(f"delete {way}", 0) + 1
+        match way:
+            case "unable":
+                raise UsageProblem("no such thing; nothing was deleted")
+            case "crash":
+                raise Crash("delete: not sent")
+            case "unreachable":
+                raise NoAnswer("unreachable", "no connection")
+        self.deletes((study, series, sop), alone)
+        there = self.studies.get(sop) == study and sop in self.held
+        match way:
+            case "timeout":
+                raise NoAnswer("timeout", "no answer")
+            case "refused":
+                raise Refused("no", status=DELETE_STATUSES[self.delete_argument % len(DELETE_STATUSES)])
+            case "later" | "never":
+                if way == "later" and there:
+                    self.late_deletes.append((self.now() + LATE_DELETE_SECONDS * self.luck.random(), sop))
+                return Deletion(Outcome.UNFINISHED, 202)
+            case "garbage":
+                raise BadAnswer("not DICOMweb")
+        if there:
+            self._delete(sop)
+        match way:
+            case "lose":
+                raise NoAnswer("broken", "gone")
+            case "done-refused":
+                raise Refused("no", status=500)
+            case "crash-done":
+                raise Crash("delete: no answer read")
+        return Deletion(Outcome.DELETED, 200) if there else Deletion(Outcome.ABSENT, 404)
+
+    def _delete(self, uid: str) -> None:
+        if self.held.pop(uid, None) is not None:
+            self.log.append(("mirrored", uid))
+
     # questions
 
     def present(self, study: str, uids: Mapping[str, str]) -> frozenset[str]:
@@ -362,7 +427,7 @@ class Archive:
         way = self.asked_way if self.asked_times > 0 else ""
         if way == "not-there":  # it was deleted since it was found
             self.asked_times -= 1
-            self.delete(sop)
+            self.remove(sop)
         if sop not in self.held:
             self.log.append(("searched", ((sop,), frozenset())))
             raise NotThere("not there", status=404)

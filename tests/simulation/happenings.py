@@ -6,10 +6,12 @@ import stat
 from collections.abc import Callable
 
 from dicomsync import orders
+from dicomsync.model import MARKER
 
 from . import blobs
-from .archive import ASKED_WAYS, WAYS
+from .archive import ASKED_WAYS, DELETE_WAYS, WAYS
 from .ledgers import CRASH_POINTS, FAULTS, LOSSES
+from .mirrors import EXCLUDED, MODES, OTHER_DISK, RULES, WITHIN, Config
 from .site import DIRECTORIES, FOLDERS, PATHS, Site
 
 Happening = tuple[str, int, int]
@@ -17,7 +19,7 @@ Program = list[Happening]
 
 ERRNOS = (13, 5, 116, -1)  # EACCES, EIO, ESTALE; -1 hangs
 
-Act = Callable[[Site, int, int], None]
+Act = Callable[[Site, int, int], object]
 
 
 def _path(n: int) -> bytes:
@@ -29,7 +31,7 @@ def _blob(n: int) -> blobs.Blob:
 
 
 def _existing(site: Site, n: int) -> bytes | None:
-    paths = [path for root in FOLDERS for path, _ in site.disk.files(root)]
+    paths = [path for root in FOLDERS for path, _ in site.disk.files(root) if MARKER not in path]
     return paths[n % len(paths)] if paths else None
 
 
@@ -155,6 +157,8 @@ def remove(site: Site, a: int, b: int) -> None:
 def remove_tree(site: Site, a: int, b: int) -> None:
     """A directory is deleted, and perhaps made again, empty."""
     path = FOLDERS[a % 2] + (b"/a", b"/b")[b % 2]
+    if path in site.mirrors.mounted:
+        return  # a mount is in use
     site.disk.remove(path)
     if b % 4 < 2:
         site.disk.mkdir(path)
@@ -164,6 +168,8 @@ def remove_tree(site: Site, a: int, b: int) -> None:
 def move_tree(site: Site, a: int, b: int) -> None:
     """A directory is moved away, out of sight, or comes back."""
     path = FOLDERS[a % 2] + (b"/a", b"/b")[b % 2]
+    if path in site.mirrors.mounted:
+        return
     if site.disk.find(b"/elsewhere") is None:
         site.disk.rename(path, b"/elsewhere")
     elif site.disk.find(path) is None:
@@ -189,8 +195,11 @@ def away(site: Site, a: int, b: int) -> None:
     elif (node := site.disk.find(root)) is not None:
         site.away[root] = node
         site.disk.leave(root)
-        if b % 2:
+        if b % 3 == 1:
             site.disk.mkdir(root)
+        elif b % 3 == 2:
+            site.disk.enter(root, node)
+            site.disk.mount(root, OTHER_DISK)
 
 
 def unreadable(site: Site, a: int, b: int) -> None:
@@ -199,6 +208,115 @@ def unreadable(site: Site, a: int, b: int) -> None:
     node = site.disk.find(where) if where else None
     if node is not None:
         node.fault = 0 if node.fault else ERRNOS[b % len(ERRNOS)]
+
+
+def link_elsewhere(site: Site, a: int, b: int) -> None:
+    """A file goes, and stays under another name: a hard link, a copy or by being moved."""
+    path = _existing(site, a)
+    if path and path != _path(b):
+        (link, copy, rename)[a % 3](site, a, b)
+        site.disk.remove(path)
+        site.changed(path)
+
+
+def fresh(site: Site, a: int, b: int) -> bytes | None:
+    """A modality writes an instance that nobody has seen before, under a name that is free."""
+    known = {row[1] for row in site.oracle.rows[0].values()}
+    new = [one for one in blobs.universe() if one.sop not in known]
+    free = [path for path in PATHS if site.disk.find(path) is None]
+    if not new or not free:
+        return None
+    path = free[b % len(free)]
+    site.disk.write(path, new[a % len(new)].data)
+    site.changed(path)
+    return path
+
+
+def mistake(site: Site, a: int, b: int) -> None:
+    """A test image is made, stored, and removed soon after."""
+    path = fresh(site, a, b)
+    if path is not None:
+        site.passes((100.0, 200.0, 300.0)[a % 3])
+        remove_one(site, path)
+
+
+def remove_one(site: Site, path: bytes) -> None:
+    """This file is deleted, if it is one."""
+    node = site.disk.find(path)
+    if node is not None and node.kind == stat.S_IFREG:
+        site.disk.remove(path)
+        site.changed(path)
+
+
+def purge(site: Site, a: int, b: int) -> None:
+    """A modality clears its disk: many files go at once."""
+    for path, _ in list(site.disk.files(FOLDERS[a % 2])):
+        if MARKER not in path and (b % 3 or path[-5:] != b"1.dcm"):
+            remove_one(site, path)
+
+
+# mirrored deletions
+
+
+def mirror(site: Site, a: int, b: int) -> None:
+    """The config says something else of deletions, or of names that are left out."""
+    config = Config(
+        MODES[a % len(MODES)],
+        WITHIN[b % len(WITHIN)],
+        RULES[a // 8 % len(RULES)],
+        EXCLUDED[b // 8 % len(EXCLUDED)],
+    )
+    site.mirrors.configure(config)
+
+
+def enrol(site: Site, a: int, b: int) -> None:
+    """A person enrols a folder."""
+    site.mirrors.enrol(FOLDERS[a % 2])
+
+
+def marker(site: Site, a: int, b: int) -> None:
+    """Something becomes of a folder's marker."""
+    site.mirrors.spoil_marker(FOLDERS[a % 2], b)
+
+
+def mount(site: Site, a: int, b: int) -> None:
+    """A disk is mounted below a folder, or lost, or there again."""
+    site.mirrors.mount(FOLDERS[a % 2] + (b"/a", b"/b")[b % 2])
+
+
+def deletes_oddly(site: Site, a: int, b: int) -> None:
+    """The archive takes the next DELETE in its own way."""
+    site.archive.delete_way, site.archive.delete_argument = DELETE_WAYS[a % len(DELETE_WAYS)], b
+
+
+def person(site: Site, a: int, b: int) -> None:
+    """A person approves, cancels or undoes deletions."""
+    gone = sorted(row[1] for row in site.oracle.rows[0].values() if row[2:4] == ("deleted", "mirrored"))
+    match a % 12:
+        case 0:
+            site.mirrors.cancel(b)
+        case 1 | 2 | 3 if gone:
+            site.mirrors.undo(gone[b % len(gone)])
+        case _:
+            site.mirrors.approve(FOLDERS[b % 2])
+
+
+def no_room(site: Site, a: int, b: int) -> None:
+    """The disk with the trash is full, or is not any more."""
+    site.mirrors.hybrid.full = not site.mirrors.hybrid.full
+
+
+def replaced_there(site: Site, a: int, b: int) -> None:
+    """Somebody puts another content in the place of what the archive has."""
+    blob = _blob(a)
+    if blob.sop in site.archive.held:
+        site.archive.remove(blob.sop)
+        site.archive.put(blob.sop, blob.study, blob.data)
+
+
+def long(site: Site, a: int, b: int) -> None:
+    """The daemon is left alone for longer."""
+    site.passes((700.0, 1300.0, 2500.0)[a % 3])
 
 
 # watcher
@@ -256,7 +374,7 @@ def foreign(site: Site, a: int, b: int) -> None:
         case 0 | 1 | 2:
             archive.put(blob.sop, blob.study, blob.data)
         case 3 | 4:
-            archive.delete(blob.sop)
+            archive.remove(blob.sop)
         case 5 | 6:
             site.backup = (dict(archive.held), dict(archive.studies))
         case 7:
@@ -349,7 +467,7 @@ def clock(site: Site, a: int, b: int) -> None:
         case 3:
             site.wall += (3.0, 3600.0, 86_400.0 * 365)[b % 3]
         case 4:
-            site.wall -= (3.0, 3600.0, 86_400.0)[b % 3]
+            site.set_back((3.0, 3600.0, 86_400.0)[b % 3])
         case 5:
             site.sleep((60.0, 8 * 3600.0, 3 * 86_400.0)[b % 3])
 
@@ -360,11 +478,21 @@ ACTS: dict[Act, int] = {
     hints: 10, answers: 10, asked_oddly: 4, condition: 2, foreign: 2, turn: 30, work: 30, bring: 30, live: 12,
     crash: 5, power_cut: 1, start: 5, again: 1, command: 4, ledger: 2, ledger_lost: 1, clock: 12,
 }  # fmt: skip
-BY_NAME = {act.__name__: act for act in ACTS}
+MIRRORED: dict[Act, int] = {
+    put: 3, replace: 1, edit: 1, begin: 1, grow: 2, preallocate: 1, junk: 1, special: 1, rename: 2, copy: 1,
+    link: 1, touch: 2, remove: 6, remove_tree: 1, move_tree: 1, while_sent: 1, away: 3, unreadable: 2,
+    hints: 8, answers: 1, asked_oddly: 2, condition: 1, foreign: 1, turn: 8, work: 8, bring: 8, live: 10,
+    crash: 3, power_cut: 1, start: 14, again: 2, command: 1, ledger: 1, ledger_lost: 1, clock: 5,
+    fresh: 30, mistake: 20, long: 20, link_elsewhere: 3, purge: 1, mirror: 1, enrol: 3, marker: 1, mount: 1,
+    deletes_oddly: 4, person: 10, no_room: 1, replaced_there: 1,
+}  # fmt: skip
+"""How often each happens in a life of folders whose deletions are mirrored."""
+BY_NAME = {act.__name__: act for act in MIRRORED}
 FAULTY = frozenset({"answers", "asked_oddly", "condition", "foreign", "crash", "power_cut", "away",
                     "unreadable", "ledger", "ledger_lost", "while_sent", "remove_tree",
-                    "move_tree"})  # fmt: skip
+                    "move_tree", "purge", "link_elsewhere", "marker", "mount", "deletes_oddly", "no_room",
+                    "replaced_there"})  # fmt: skip
 WITH_FILES = frozenset(
     {"put", "replace", "edit", "begin", "grow", "preallocate", "junk", "special", "rename"}
 )
-WITH_FILES |= {"copy", "link", "touch", "remove", "remove_tree", "move_tree", "while_sent"}
+WITH_FILES |= {"fresh", "link_elsewhere", "purge", "copy", "link", "touch", "remove", "remove_tree", "move_tree", "while_sent"}

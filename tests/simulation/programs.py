@@ -10,17 +10,17 @@ import operator
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dicomsync import orders
 
-from .happenings import ACTS, BY_NAME, FAULTY, Happening, Program
-from .oracle import Violation, promise
+from .happenings import ACTS, BY_NAME, FAULTY, MIRRORED, Happening, Program
+from . import trial
 from .site import Site
+from .verdict import Violation, promise
 
 QUIET_SECONDS = 2 * 3600.0
-_NAMES, _WEIGHTS = tuple(BY_NAME), tuple(ACTS.values())
 
 
 @dataclass
@@ -45,10 +45,14 @@ def happens(site: Site, happening: Happening) -> None:
 
 
 def made(seed: int, length: int) -> Program:
-    """Make a program from a seed."""
+    """Make a program from a seed; in every other one a folder, or two, mirror deletions."""
     luck = random.Random(seed)
-    names = luck.choices(_NAMES, _WEIGHTS, k=length)
-    return [(name, luck.randrange(1 << 12), luck.randrange(1 << 12)) for name in names]
+    acts = MIRRORED if luck.random() < 0.5 else ACTS
+    names = luck.choices([act.__name__ for act in acts], list(acts.values()), k=length)
+    if acts is MIRRORED:
+        names = ["mirror", "live", "enrol", "enrol", "live", *names][:length]
+    program = [(name, luck.randrange(1 << 12), luck.randrange(1 << 12)) for name in names]
+    return program
 
 
 def run(seed: int, program: Sequence[Happening], home: Path | None = None) -> Life:
@@ -78,6 +82,7 @@ def quiet(site: Site) -> None:
     """End every fault, let time pass, and look whether everything is where it belongs (liveness)."""
     site.heal()
     site.advance(300.0)  # what a process that ended had out, and what the archive was at, comes to its end
+    site.mirrors.configure(replace(site.mirrors.config, excluded=()))
     if site.once or site.engine is None:
         site.crash("now")
         site.once = False
@@ -87,6 +92,9 @@ def quiet(site: Site) -> None:
         site.engine.order(site.undo_deletions)
         site.retry(orders.Retry(rejected=True, held=True))
     until_finished(site)
+    if site.mirrors.config.mirrors:
+        trial.settles(site)
+        until_finished(site)
     site.oracle.at_rest()
     requests, rows = len(site.archive.requests), site.oracle.rows
     site.crash("now")
@@ -95,6 +103,10 @@ def quiet(site: Site) -> None:
     site.oracle.at_rest()
     promise(len(site.archive.requests) == requests, "I13: a second pass sends something")
     promise(site.oracle.rows == rows, "I13: a second pass changes something")
+    if site.mirrors.config.mirrors:
+        trial.trial(site, returns=site.settings % 3 == 0)
+        until_finished(site)
+        site.oracle.at_rest()
 
 
 def until_finished(site: Site) -> None:

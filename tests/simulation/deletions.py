@@ -1,0 +1,556 @@
+"""The judge of mirrored deletions: their protocol said again, over the life's own history.
+
+It knows the disk as it was at every step, every byte in the archive, both clocks, the daemon's lives, the
+config and what a person ordered. Of the ledger it reads which full passes were recorded, what is leaving
+or being deleted, and the marker that it goes by.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dicomsync.model import MARKER
+
+from . import blobs
+from .verdict import promise
+
+if TYPE_CHECKING:
+    from .disk import Node
+    from .oracle import Row, Rows
+    from .site import Site
+
+DAY_SECONDS = 86_400.0
+JUMP_SECONDS = 300.0  # by which the clocks may part
+FLASH_SECONDS = 300.0  # for so long a folder may be another between two looks, and nobody knows
+SLACK_SECONDS = 600.0  # for what a clock that is set by less than a jump does to times of day
+EPSILON = 1e-6
+OPEN = "stage IN ('left', 'absent', 'confirmed', 'grace', 'deleting')"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment: its place in the order of things, true seconds, and the monotonic clock."""
+
+    step: int
+    true: float
+    mono: float
+
+
+@dataclass
+class Presence:
+    """That something was somewhere, from when on, and until when it was."""
+
+    since: Mark
+    until: Mark | None = None
+
+
+@dataclass
+class FullPass:
+    """One full pass over a folder, as the disk saw it."""
+
+    began: Mark
+    epoch: int
+    first: bool
+    healthy: bool  # as it began; and then, as it ended too
+    ended: Mark | None = None
+    whole: bool = False  # every directory was read, without an error
+    directories: frozenset[bytes] = frozenset()  # that were there as it ended
+    served: float = 0.0
+    live: int = 0  # instances that were in the folder as it ended
+
+    @property
+    def proves(self) -> bool:
+        """Whether anything that it did not come by is absent."""
+        return self.ended is not None and self.whole and self.healthy
+
+
+@dataclass
+class Grounds:
+    """One folder that may mirror, and its history."""
+
+    path: bytes
+    mode: str = "off"
+    within: float | None = None
+    epoch: int = 0  # evidence began again so often
+    served: float = 0.0  # mono seconds for which a daemon was up and the folder healthy
+    unseen: float = 0.0  # of its being another while nobody looked
+    looked: bool = False
+    scan: int = 0
+    ended: tuple[Any, ...] = ()
+    passes: list[FullPass] = field(default_factory=list)
+    begun: list[FullPass] = field(default_factory=list)  # passes of which the end is not recorded
+    backlog: set[bytes] = field(default_factory=set)
+    markers: dict[str, tuple[Node, int]] = field(default_factory=dict)  # folders that were enrolled, by id
+    marker: str = ""  # the one that the ledger goes by
+
+
+class Deletions:
+    """What every DELETE is held against, and what must come of what was removed."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.grounds = {path: Grounds(path) for path in site.folders}
+        self._ticks = -1
+        self._places: dict[bytes, tuple[bytes, Mark]] = {}  # each file that is there: content, since when
+        self._there: dict[str | bytes, list[Presence]] = {}  # by SOP Instance UID, and by content
+        self._held_by: dict[str, set[bytes]] = {}  # the folders in which each UID was ever held
+        self._stored: dict[str, tuple[Mark, int]] = {}  # when, and in the how many-th ledger
+        self._given: dict[str, bytes] = {}  # what the archive gave last
+        self._intents: dict[str, Row] = {}
+        self._sent: list[tuple[float, bytes, str]] = []  # DELETEs: true seconds, folder, UID
+        self._approved: dict[str, Mark] = {}
+        self._cancelled: dict[str, Mark] = {}
+        self._ledgers = 0
+        self._back = -1.0  # when the wall clock last went back, in true seconds
+        self._clocks: tuple[float, float] | None = None
+        self._rules = site.mirrors.config.rules
+
+    # what the life tells
+
+    @property
+    def now(self) -> Mark:
+        """This moment, which is later than any other."""
+        self._site.disk.steps += 1
+        return Mark(self._site.disk.steps, self._site.true, self._site.mono)
+
+    def sample(self) -> None:
+        """Take down what is on the disk, if anything changed there."""
+        ticks = self._site.disk.changes
+        if ticks == self._ticks:
+            return
+        self._ticks = ticks
+        now, before = self.now, self._places
+        seen = dict(self._all_files())
+        self._places = {
+            path: before[path] if path in before and before[path][0] == data else (data, now)
+            for path, data in seen.items()
+        }
+        keys: set[str | bytes] = set()
+        for path, data in seen.items():
+            blob = blobs.by_data().get(data)
+            keys.add(data)
+            if blob is not None:
+                keys.add(blob.sop)
+                self._held_by.setdefault(blob.sop, set()).add(self._folder(path))
+        for key in keys:
+            spans = self._there.setdefault(key, [])
+            if not spans or spans[-1].until is not None:
+                spans.append(Presence(now))
+        for key, spans in self._there.items():
+            if key not in keys and spans[-1].until is None:
+                spans[-1].until = now
+
+    def _all_files(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give what is there, seen or hidden by a mount that was lost, or another disk."""
+        site = self._site
+        for root in site.folders:
+            yield from ((path, node.data) for path, node in site.disk.files(root))
+        hidden = [*site.away.items(), *site.lost_mounts.items()]
+        hidden += [(path, below) for path, (below, _) in site.mirrors.mounted.items()]
+        for path, node in hidden:
+            for at, one in _files(path, node):
+                yield b"hidden:" + at, one.data
+
+    def _folder(self, path: bytes) -> bytes:
+        path = path.removeprefix(b"hidden:")
+        return next(root for root in self.grounds if path.startswith(root + b"/"))
+
+    def healthy(self, one: Grounds) -> bool:
+        """Say whether the folder is the one that was enrolled."""
+        node = self._site.disk.find(one.path)
+        known = one.markers.get(one.marker)
+        marker = self._site.disk.find(one.path + b"/" + MARKER)
+        text = self._site.disk.find(one.path + b"/" + MARKER + b"/id")
+        if node is None or known is None or marker is None or text is None:
+            return False
+        whole = text.kind == stat.S_IFREG and text.data == one.marker.encode() + b"\n"
+        sound = not (node.fault or marker.fault or text.fault)
+        return known[0] is node and known[1] == node.device and whole and sound
+
+    def looked_at(self, path: bytes) -> None:
+        """The daemon looks at a folder."""
+        if path in self.grounds:
+            self.grounds[path].looked = True
+
+    def passes_by(self, seconds: float) -> None:
+        """So much monotonic time is about to pass, in which nothing changes."""
+        self.sample()
+        for one in self.grounds.values():
+            if self._site.engine is None:
+                one.unseen = 0.0
+            elif self.healthy(one):
+                one.served += seconds + (one.unseen if one.unseen <= FLASH_SECONDS else 0.0)
+                one.unseen, one.looked = 0.0, False
+            else:
+                if one.looked:
+                    one.unseen = FLASH_SECONDS + 1.0
+                one.unseen += seconds
+
+    def turns(self) -> None:
+        """The loop is about to turn: it can see that the clocks have parted."""
+        self.sample()
+        wall, mono = self._site.wall, self._site.mono
+        if self._clocks is not None:
+            parted = (wall - self._clocks[0]) - (mono - self._clocks[1])
+            if abs(parted) > JUMP_SECONDS:
+                self._again()
+        self._clocks = (wall, mono)
+
+    def set_back(self, seconds: float) -> None:
+        """Somebody sets the wall clock back."""
+        if seconds > JUMP_SECONDS:
+            self._back = self._site.true
+
+    def began(self) -> None:
+        """A daemon took over; it may have another config."""
+        self.sample()
+        self._clocks = (self._site.wall, self._site.mono)
+        config = self._site.mirrors.config
+        before = [(one.mode, one.within, self._rules) for one in self.grounds.values()]
+        self._rules = config.rules
+        for one, mode, old in zip(self.grounds.values(), config.modes, before, strict=True):
+            one.mode, one.within = mode, config.within
+            one.begun.clear()
+            one.epoch += old != (mode, config.within, config.rules)
+        if config.excluded != getattr(self, "_excluded", ()):
+            self._again()
+        self._excluded = config.excluded
+
+    def _again(self) -> None:
+        for one in self.grounds.values():
+            one.epoch += 1
+
+    def ended(self) -> None:
+        """The daemon is no more."""
+        for one in self.grounds.values():
+            one.begun.clear()
+            one.unseen = 0.0
+
+    def ledger_lost(self) -> None:
+        """Another ledger is in its place, or none."""
+        self._ledgers += 1
+        self._intents.clear()
+        self._again()
+        for one in self.grounds.values():
+            one.scan, one.ended, one.marker = 0, (), ""
+
+    def enrolled(self, path: bytes, node: Node, marker: str) -> None:
+        """A person enrolled a folder."""
+        one = self.grounds[path]
+        one.markers[marker], one.marker = (node, node.device), marker
+        one.epoch += 1
+
+    def approved(self, uids: frozenset[str]) -> None:
+        """A person approved these."""
+        self._approved |= dict.fromkeys(uids, self.now)
+
+    def cancelled(self, uids: frozenset[str]) -> None:
+        """A person cancelled, or undid, these."""
+        self._cancelled |= dict.fromkeys(uids, self.now)
+
+    def kept(self, uid: str) -> None:
+        """The archive took something of ours."""
+        self._stored[uid] = (self.now, self._ledgers)
+
+    def given(self, uid: str, body: bytes) -> None:
+        """The archive gave something back."""
+        self._given[uid] = body
+
+    # the ledger
+
+    def waiting(self, path: bytes) -> list[tuple[int, str]]:
+        """Give what waits in a folder, as the ledger has it: rows and UIDs."""
+        return [
+            (int(row[0]), str(row[1]))
+            for row in self._site.oracle.ask(
+                f"""SELECT r.id, i.sop_instance_uid FROM removals r JOIN instances i ON i.id = r.instance_id
+                JOIN roots t ON t.id = r.root_id WHERE t.path = ? AND r.{OPEN}""",
+                path,
+            )
+        ]
+
+    def took(self, before: Rows, after: Rows) -> None:
+        """Take a ledger that was committed."""
+        self.sample()
+        for path, identity in self._site.oracle.ask("SELECT path, identity FROM roots"):
+            if bytes(path) in self.grounds:
+                self.grounds[bytes(path)].marker = json.loads(identity)["marker"] if identity else ""
+        for number, row in after[0].items():
+            old = before[0].get(number)
+            if _mirrored(row) and (old is None or not _mirrored(old)):
+                promise(old is not None and old[2] == "leaving", "I4: a deletion that was not leaving first")
+                self._intents[row[1]] = row
+                self.may_be_deleted(row, after)
+        self._take_passes()
+
+    def _take_passes(self) -> None:
+        for path, scan, *ended in self._site.oracle.ask("SELECT path, scan, scanned_at, report FROM folders"):
+            one = self.grounds.get(bytes(path))
+            if one is None:
+                continue
+            if one.begun and tuple(ended) != one.ended:
+                self._end(one, json.loads(ended[1] or "{}"))
+            one.ended = tuple(ended)
+            if scan != one.scan:
+                one.scan = scan
+                one.begun.append(FullPass(self.now, one.epoch, ended[0] is None, self.healthy(one)))
+
+    def _end(self, one: Grounds, report: dict[str, Any]) -> None:
+        """Take the end of a full pass: the latest that was begun, and since when every directory was read."""
+        disk, begun = self._site.disk, one.begun
+        one.begun = []
+        directories = {
+            at: disk.listed.get(id(node), -1)
+            for at, node in _directories(one.path, disk.find(one.path))
+            if not at.startswith(one.path + b"/" + MARKER) and not self._left_out(at)
+        }
+        oldest = min(directories.values(), default=-1)
+        this = next((each for each in reversed(begun) if each.began.step < oldest), begun[-1])
+        this.ended, this.served, this.live = self.now, one.served, self._live(one)
+        this.whole = not report.get("lost") and this.began.step < oldest
+        this.healthy = this.healthy and self.healthy(one)
+        this.directories = frozenset(directories)
+        one.passes.append(this)
+        if this.first:
+            one.backlog |= {
+                data
+                for path, (data, since) in self._places.items()
+                if self._folder(path) == one.path and since.step < this.began.step
+            }
+
+    def _live(self, one: Grounds) -> int:
+        here = [data for path, (data, _) in self._places.items() if path.startswith(one.path + b"/")]
+        return len({blob.sop for data in here if (blob := blobs.by_data().get(data)) is not None})
+
+    # the protocol
+
+    def may_be_deleted(self, row: Row, rows: Rows) -> None:
+        """I4, as an intent is committed: all that must have been proved by then."""
+        uid, digest = row[1], row[4]
+        data = self._site.oracle.contents.get(digest, b"")
+        folders = self._held_by.get(uid, set())
+        promise(len(folders) == 1, "I4.ii: files in several folders have held it")
+        one = self.grounds[next(iter(folders))]
+        self.is_on(one)
+        self.is_ours(uid, data)
+        away = self.is_absent(one, uid, data)
+        self.left_in_time(one, uid, data, away)
+        first, second = self.proved_twice(one, uid, data)
+        self.every_folder_was_read(one, first)
+        self.grace_is_served(one, second)
+        self.guards_hold(one, uid, away, second, rows)
+        self.nothing_is_open(row, rows)
+
+    def is_on(self, one: Grounds) -> None:
+        """I4.x: only where mirroring is on, the folder is enrolled, and nothing is frozen."""
+        promise(one.mode == "on", f"I4.x: a deletion where mirroring is {one.mode}")
+        promise(one.marker, "I4.x: a deletion from a folder that is not enrolled")
+        frozen = [row[0] for row in self._site.oracle.ask("SELECT frozen FROM roots WHERE path = ?", one.path)]
+        promise(frozen == [""], "I4.iv: a deletion from a folder that is frozen")
+
+    def is_ours(self, uid: str, data: bytes) -> None:
+        """I4.i, I4.vii: this ledger stored it, and the archive has given the very same back since."""
+        stored = self._stored.get(uid)
+        promise(stored is not None, "I4.i: nothing of ours is there")
+        assert stored is not None
+        promise(stored[1] == self._ledgers, "I4.x: it was stored before the ledger was lost")
+        given = self._given.get(uid)
+        promise(given is not None and data and given[128:] == data[128:], "I4.vii: the copy there is not ours")
+
+    def is_absent(self, one: Grounds, uid: str, data: bytes) -> Mark:
+        """I4.ii, I4.iii: nothing has it now, in sight or hidden with what it lay on. Gives since when."""
+        del one
+        since = []
+        for key in (uid, data):
+            spans = self._there.get(key, [])
+            promise(spans, "I4: what was never there cannot have left")
+            seen = [span for span in spans if span.until is None]
+            promise(not seen or not self._known(key, seen[0].since), "I4.ii: a file with it is there")
+            since += [span.until or span.since for span in spans[-1:]]
+        cancelled = self._cancelled.get(uid)
+        left = max(since, key=lambda mark: mark.step)
+        promise(cancelled is None or cancelled.step < left.step, "I4.vi: a person had cancelled it")
+        return left
+
+    def _left_out(self, path: bytes) -> bool:
+        """Say whether the config leaves a path out, by its own name or a directory's."""
+        names = path.decode("utf-8", "surrogateescape").lower().split("/")[2:]
+        return any(fnmatch(name, one) for name in names for one in self._site.mirrors.config.excluded)
+
+    def _known(self, key: str | bytes, since: Mark) -> bool:
+        """Say whether a full pass has seen the file since it is there; hidden, it should have been spared."""
+        for path, (data, at) in self._places.items():
+            blob = blobs.by_data().get(data)
+            if key not in (data, blob.sop if blob else b""):
+                continue
+            if path.startswith(b"hidden:"):
+                return True
+            if self._left_out(path):
+                continue  # what the patterns leave out is not seen
+            passes = self.grounds[self._folder(path)].passes
+            if any(one.whole and one.began.step > max(at.step, since.step) for one in passes):
+                return True
+        return False
+
+    def left_in_time(self, one: Grounds, uid: str, data: bytes, left: Mark) -> None:
+        """I4.xi: it came live, and left within `delete_within` of being stored; or that is lifted."""
+        if one.within is None:
+            return
+        promise(data not in one.backlog, "I4.xi: it was in the backlog")
+        stored = self._stored[uid][0]
+        late = left.true - stored.true > one.within + SLACK_SECONDS
+        promise(not late, "I4.xi: it left too late")
+        promise(stored.true >= self._back, "I4.xi: the clock was set back since it was stored")
+
+    def proved_twice(self, one: Grounds, uid: str, data: bytes) -> tuple[FullPass, FullPass]:
+        """I4.iii, I4.v: two whole full passes, far enough apart, of which neither came by it."""
+        promises = [each for each in one.passes if each.epoch == one.epoch and self._missed(each, uid, data)]
+        for first in promises:
+            assert first.ended is not None
+            for second in promises:
+                apart = second.began.mono - first.ended.mono
+                if second is first or apart < self._rules.confirm_after_seconds - EPSILON:
+                    continue
+                if not self._came_back(one, first, uid, data):
+                    return first, second
+        promise(False, "I4.iii: it was not proved absent by two full passes")
+        raise AssertionError
+
+    def _missed(self, one: FullPass, uid: str, data: bytes) -> bool:
+        """Say whether a pass proves that it was not there."""
+        if not one.proves or one.ended is None:
+            return False
+        return not any(
+            span.since.step < one.ended.step
+            and (span.until is None or span.until.step > one.ended.step)
+            for key in (uid, data)
+            for span in self._there.get(key, [])
+        )
+
+    def _came_back(self, one: Grounds, first: FullPass, uid: str, data: bytes) -> bool:
+        """Say whether it was there again while a whole pass went by."""
+        assert first.ended is not None
+        later = [each for each in one.passes if each.whole and each.began.step > first.ended.step]
+        return any(
+            span.since.step < each.began.step
+            and each.ended is not None
+            and (span.until is None or span.until.step > each.ended.step)
+            for each in later
+            for key in (uid, data)
+            for span in self._there.get(key, [])
+        )
+
+    def every_folder_was_read(self, mine: Grounds, first: FullPass) -> None:
+        """I4.ii: no other folder has it: each was read whole since."""
+        for one in self.grounds.values():
+            read = [each for each in one.passes if each.whole and each.began.step >= first.began.step]
+            promise(one is mine or read, "I4.ii: another folder was not read since")
+
+    def grace_is_served(self, one: Grounds, second: FullPass) -> None:
+        """I4.v: the grace was served, in monotonic time in which a daemon was up and the folder healthy."""
+        served = one.served - second.served + one.unseen * (one.unseen <= FLASH_SECONDS)
+        promise(
+            served >= self._rules.grace_seconds - EPSILON,
+            f"I4.v: {served:.0f} s of grace were served, of {self._rules.grace_seconds:.0f}",
+        )
+
+    def guards_hold(self, one: Grounds, uid: str, left: Mark, second: FullPass, rows: Rows) -> None:
+        """I4.iv: not too many in 24 hours, no directory right below the folder gone, something left in it."""
+        now = self._site.true
+        counted = {other for at, path, other in self._sent if path == one.path and at > now - DAY_SECONDS}
+        for row in rows[0].values():
+            lately = self._left(row[1])
+            if (
+                (row[2] == "leaving" or _mirrored(row))
+                and one.path in self._held_by.get(row[1], ())
+                and lately is not None
+                and lately.true > now - DAY_SECONDS
+            ):
+                counted.add(row[1])
+        counted = {other for other in counted if not self._is_approved(other)}
+        live = max(second.live, one.passes[-1].live, self._live(one))
+        most = max(1, int(self._rules.max_share * live))
+        promise(len(counted) <= self._rules.max_deletions, "I4.iv: more than `max_deletions`")
+        promise(len(counted) <= most, f"I4.iv: {len(counted)} of {live}, which is more than the share")
+        if uid in counted:
+            promise(live, "I4.iv: a deletion from a folder that is empty")
+        del left
+
+    def _left(self, uid: str) -> Mark | None:
+        spans = self._there.get(uid, [])
+        return spans[-1].until if spans else None
+
+    def _is_approved(self, uid: str) -> bool:
+        left, approved = self._left(uid), self._approved.get(uid)
+        return approved is not None and (left is None or left.step < approved.step)
+
+    def nothing_is_open(self, row: Row, rows: Rows) -> None:
+        """I4.xii: nothing of its study is on its way, in conflict, or unknown; and one goes at a time."""
+        for other in rows[0].values():
+            same = other[7] == row[7] and other[0] != row[0]
+            promise(
+                not same or other[2] not in ("pending", "sending", "unconfirmed", "conflict", "deleting"),
+                f"I4.xii: another of its study is {other[2]}",
+            )
+            promise(other[0] == row[0] or not _mirrored(other), "I4.ix: two at a time")
+
+    # on the wire
+
+    def deletes(self, uids: tuple[str, str, str], alone: bool) -> None:
+        """I4, at the DELETE itself: the intent is on disk, and the last look found all as it must be."""
+        self._site.oracle.check()
+        study, series, uid = uids
+        row = self._intents.pop(uid, None)
+        promise(row is not None, "I4: a DELETE without an intent, or a second one for it")
+        assert row is not None
+        data = self._site.oracle.contents[row[4]]
+        blob = blobs.by_data().get(data)
+        promise(alone and all(uids), "I4.ix: a DELETE of more than one instance")
+        promise(blob is None or (study, series, uid) == (blob.study, blob.series, blob.sop), "I4.ix: of others")
+        one = self.grounds[next(iter(self._held_by[uid]))]
+        promise(self.healthy(one), "I4.iii: a DELETE while the folder is not the one that was enrolled")
+        self.is_absent(one, uid, data)
+        self.is_ours(uid, data)
+        self.copy_is_kept(data)
+        deleting = [each[1] for each in self._site.oracle.rows[0].values() if _mirrored(each)]
+        promise(deleting == [uid], "I4.ix: more than one at a time")
+        busy = {row[7] for row in self._site.oracle.rows[0].values() if row[2] == "sending"}
+        promise(study not in busy, "I4.xii: something of its study is being sent")
+        self._sent.append((self._site.true, one.path, uid))
+        self._site.oracle.count("fault", "a DELETE, and nothing wrong with it")
+
+    def copy_is_kept(self, data: bytes) -> None:
+        """I4.viii: a private copy is there, the same in every byte."""
+        if self._rules.undo_seconds is None:
+            return
+        trash = Path(self._site.mirrors.trash.decode())
+        kept = [one for one in trash.glob("*") if one.read_bytes() == data] if trash.exists() else []
+        promise(kept, "I4.viii: no copy is kept")
+        promise(trash.stat().st_mode & 0o777 == 0o700, "I4.viii: the trash is not private")
+        promise(all(one.stat().st_mode & 0o777 == 0o600 for one in kept), "I4.viii: a copy is not private")
+
+
+def _mirrored(row: Row) -> bool:
+    return bool(row[2] == "deleting" and row[3] == "mirrored")
+
+
+def _files(path: bytes, node: Node) -> Iterator[tuple[bytes, Node]]:
+    if node.kind == stat.S_IFREG:
+        yield path, node
+    for name, below in node.below.items():
+        yield from _files(path + b"/" + name, below)
+
+
+def _directories(path: bytes, node: Node | None) -> Iterator[tuple[bytes, Node]]:
+    if node is not None and node.kind == stat.S_IFDIR:
+        yield path, node
+        for name, below in node.below.items():
+            yield from _directories(path + b"/" + name, below)
+
+
