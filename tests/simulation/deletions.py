@@ -330,13 +330,23 @@ class Deletions:
 
     # the protocol
 
+    def _grounds_of(self, row: Row) -> Grounds:
+        """Give the folder that it is said to have left: one in which it was."""
+        paths = self._site.oracle.ask(
+            """SELECT t.path FROM removals r JOIN roots t ON t.id = r.root_id
+            WHERE r.instance_id = ? AND r.stage = 'deleting'""",
+            row[0],
+        )
+        promise(len(paths) == 1, "I4: a deletion of what is not on record as having left")
+        path = bytes(paths[0][0])
+        promise(path in self._held_by.get(row[1], ()), "I4.ii: it was never in that folder")
+        return self.grounds[path]
+
     def may_be_deleted(self, row: Row, rows: Rows) -> None:
         """I4, as an intent is committed: all that must have been proved by then."""
         uid, digest = row[1], row[4]
         data = self._site.oracle.contents.get(digest, b"")
-        folders = self._held_by.get(uid, set())
-        promise(len(folders) == 1, "I4.ii: files in several folders have held it")
-        one = self.grounds[next(iter(folders))]
+        one = self._grounds_of(row)
         self.is_on(one)
         self.is_ours(uid, data)
         away = self.is_absent(one, uid, data)
@@ -513,7 +523,7 @@ class Deletions:
         blob = blobs.by_data().get(data)
         promise(alone and all(uids), "I4.ix: a DELETE of more than one instance")
         promise(blob is None or (study, series, uid) == (blob.study, blob.series, blob.sop), "I4.ix: of others")
-        one = self.grounds[next(iter(self._held_by[uid]))]
+        one = self._grounds_of(row)
         promise(self.healthy(one), "I4.iii: a DELETE while the folder is not the one that was enrolled")
         self.is_absent(one, uid, data)
         self.is_ours(uid, data)
