@@ -229,7 +229,8 @@ class Mirroring:
             self._prepare_at = now.mono + AGAIN_SECONDS
             return
         self._ledger.compared(current, now.wall)
-        self._unwanted.clear()
+        if found.kept is not None:
+            self._unwanted.remove(found.kept[0])
         if earlier := self._ledger.intend(current, found.kept, row.seconds, now.wall):
             self._unwanted.append(earlier)
         self._intended = target

@@ -54,7 +54,7 @@ class Mirrored(World):
 
     def hours(self, hours: float) -> None:
         """Let time pass, step by step."""
-        self.passes(hours * 3600, step=20)
+        self.passes(hours * 3600, step=60)
 
     @property
     def removals(self) -> list[Removal]:
