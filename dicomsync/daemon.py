@@ -29,7 +29,7 @@ from dicomsync.notify import Notify
 from dicomsync.service import moment, open_ledger, tame_malloc
 from dicomsync.serving import Desk
 from dicomsync.watch import EVENTS, STARTING, Watch
-from dicomsync.wiring import archive_of, caps_of, deletions_of, folders_of, keep_out, trash_of
+from dicomsync.wiring import archive_of, caps_of, deletions_of, folders_of, keep_out, trash_of, uploads_of
 from dicomsync.work import Pace
 
 log = logging.getLogger("dicomsync.daemon")
@@ -132,7 +132,7 @@ class Daemon:
         engine = Engine(
             ledger,
             folders,
-            archive_of(self._config.archive),
+            uploads_of(self._config),
             pace,
             hands,
             deletions=deletions_of(self._config),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dicomsync import failures, words
 from dicomsync.deletion import Rules
 from dicomsync.handles import handle
-from dicomsync.ledger import Reader, Removal, RootRow
+
+if TYPE_CHECKING:
+    from dicomsync.ledger import Reader, Removal, RootRow, Standing
 
 EXAMPLES = 5
 _WAITING = ("left", "absent", "confirmed", "grace", "deleting")
 
 
-def snapshot(reader: Reader) -> list[dict[str, Any]]:
+def snapshot(reader: Standing) -> list[dict[str, Any]]:
     """Give each folder that mirrors with its counts, as plain values, for `status`."""
     sums = reader.removal_sums()
     return [_folder(root, sums.get(root.root_id, {})) for root in reader.roots() if root.mode != "off"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dicomsync import failures, mirror_report, words
-from dicomsync.ledger import Outcome, Reader
 from dicomsync.ledger.guard import MADE_ANEW, WORDS
-from dicomsync.model import DUE, FileState, InstanceState
+from dicomsync.states import DUE, FileState, InstanceState
+
+if TYPE_CHECKING:
+    from dicomsync.ledger import Outcome, Standing
 
 SCHEMA = 1
 
@@ -37,7 +39,7 @@ LOST = {
 }
 
 
-def snapshot(reader: Reader, wall: float) -> dict[str, Any]:
+def snapshot(reader: Standing, wall: float) -> dict[str, Any]:
     """Give the status as plain values; `schema` changes only when a key changes its meaning.
 
     Ages are in seconds. Every state is there, also with 0.

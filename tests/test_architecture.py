@@ -14,17 +14,20 @@ ROOT = Path(dicomsync.__file__).parent
 
 MAP: dict[str, str] = {
     # room: the rooms and outside packages it may import (the standard library is free)
-    "model": "",
+    "states": "",
+    "model": "states",
     "errors": "",
     "reasons": "",
     "handles": "",
     "words": "",
     "mounts": "",
     "logs": "",
+    "secrecy": "",
     "hands": "",
     "notify": "",
     "credentials": "",
-    "config": "credentials errors pydantic",
+    "bwlimit": "",
+    "config": "bwlimit credentials errors pydantic",
     "settle": "model",
     "batching": "model",
     "claims": "model",
@@ -33,17 +36,18 @@ MAP: dict[str, str] = {
     "pacing": "",
     "failures": "reasons",
     "rules": "model pacing failures dicomweb.response",
-    "scan": "model",
+    "quiet": "",
+    "scan": "model quiet",
     "watch": "watchdog",
     "walk": "",
-    "header": "model walk",
+    "header": "model quiet walk",
     "samples": "pydicom",
     "compare": "pydicom",
-    "copies": "compare dicomweb model rules",
-    "jobs": "copies dicomweb header scan rules pacing model errors",
+    "copies": "compare dicomweb model quiet rules",
+    "jobs": "copies dicomweb header quiet scan rules pacing model errors",
     "removal": "deletion dicomweb errors jobs model pacing roots rules",
     "work": "batching model",
-    "ledger": "claims deletion errors model mounts sqlite_utils",
+    "ledger": "claims deletion errors model mounts sqlite_utils states",
     "enrolment": "claims failures handles jobs ledger model work",
     "passes": "scan handles ledger model pulse work",
     "pulse": "handles ledger model work",
@@ -66,15 +70,15 @@ MAP: dict[str, str] = {
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
-    " ledger model resolution rules scan words",
+    " ledger model pacing resolution rules scan words",
     "serving": "config engine errors ledger mirror_orders orders resolution wiring",
     "handover": "config control engine errors ledger mirror_orders model orders resolution scan"
     " service visits wiring",
     "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
     " watch wiring words work",
     "mirror_report": "deletion failures handles ledger words",
-    "status": "failures ledger mirror_report model words",
-    "explain": "handles ledger model failures scan status words",
+    "status": "failures ledger mirror_report states words",
+    "explain": "compare handles ledger model failures scan status words",
     "forecast": "failures handles header jobs ledger model scan words",
     "progress": "engine words rich",
     "summary": "service status words",
@@ -83,18 +87,18 @@ MAP: dict[str, str] = {
     "doctor": "byhand config deletion dicomweb errors ledger model mounts reasons roots samples scan"
     " watch wiring words",
     "demo": "config explain ledger progress samples sandbox service status summary words",
-    "cli": "click commands errors",
+    "cli": "click commands errors secrecy",
     "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
     " handles handover jobs ledger logs mirror_orders mirror_report model notify orders progress"
     " report resolution roots sandbox scan service"
     " setup status summary upkeep verify wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
-    "__main__": "cli",
+    "__main__": "cli secrecy",
     "__init__": "",
 }
 
-PURE = ("settle", "batching", "claims", "deletion", "credentials", "pacing", "rules")
+PURE = ("settle", "batching", "bwlimit", "claims", "deletion", "credentials", "pacing", "rules")
 IMPURE_MODULES = {"os", "time", "random", "socket", "sqlite3", "threading", "subprocess", "logging"}
 
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from dicomsync import logs
-from dicomsync.commands.options import configured, ledger_path, load
+from dicomsync.commands.options import configured, ledger_at_once, ledger_path, load
 from dicomsync.errors import DeletionsFrozen, UsageProblem
 
 if TYPE_CHECKING:
     from dicomsync.model import Folder
 
 
-@click.command(short_help="Say how it stands.")
+@click.command()
 @configured
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The ledger file.")
 @click.option("--json", "as_json", is_flag=True, help="Print it for a program; the keys are stable.")
@@ -36,15 +36,15 @@ def status(
     """
     logs.configure(-1 if quiet else verbosity)
     from dicomsync import status as statuses
-    from dicomsync.ledger.reader import Reader
+    from dicomsync.ledger import Standing
 
-    with Reader.open(ledger_path(ledger, config_file, overrides)) as reader:
+    with Standing.open(ledger_at_once(ledger, config_file, overrides)) as reader:
         found = statuses.snapshot(reader, time.time())
     click.echo(json.dumps(found) if as_json else statuses.text(found))
     return DeletionsFrozen.exit_code if any(one["frozen"] for one in found["deletions"]) else 0
 
 
-@click.command(short_help="Tell the life of one file, study or instance.")
+@click.command()
 @click.argument("subject", nargs=-1, metavar="[FILE|UID|HANDLE]")
 @configured
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The ledger file.")

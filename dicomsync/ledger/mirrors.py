@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from dicomsync.deletion import WINDOW_SECONDS, Left, Root
+from dicomsync.ledger.conditions import CLAIMED, OPEN, UNCLAIMED
 from dicomsync.ledger.instances import InstanceVerbs
 from dicomsync.ledger.removals import REMOVALS, ROOTS, Removal, RootRow, below, removals_of, roots_of
-from dicomsync.ledger.rows import CLAIMED, OPEN, UNCLAIMED
 from dicomsync.model import InstanceState, StatKey
 
 REMOVED, MIRRORED, UNDONE = "removed", "mirrored", "undone"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dicomsync.ledger import opening
 from dicomsync.ledger.reader import Reader
-from dicomsync.ledger.rows import Counts
+from dicomsync.ledger.standing import Counts
 
 LOCKS = Path("/proc/locks")
 

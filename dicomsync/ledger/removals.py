@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomsync.deletion import Root
-from dicomsync.ledger.rows import OPEN
+from dicomsync.ledger.conditions import OPEN
 from dicomsync.model import Due
 
 

@@ -50,6 +50,7 @@ class Disk:
         self.steps = 0  # the order of all that happens
         self.root = self._node(stat.S_IFDIR, 1)
         self.open_files: dict[int, Node] = {}
+        self.positions: dict[int, int] = {}  # in open files
         self._next_descriptor = 1 << 20  # none that is a real one
 
     def _time(self) -> int:
@@ -275,11 +276,19 @@ class _Item:
 class DiskPath:
     """What the rooms see instead of `os.path`."""
 
-    join, split = staticmethod(os.path.join), staticmethod(os.path.split)
-    dirname = staticmethod(os.path.dirname)
+    join, split, dirname, basename = (
+        staticmethod(os.path.join),
+        staticmethod(os.path.split),
+        staticmethod(os.path.dirname),
+        staticmethod(os.path.basename),
+    )
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+
+    def realpath(self, path: bytes) -> bytes:
+        """Give the path: no link leads to a folder."""
+        return path
 
     def isfile(self, path: bytes) -> bool:
         """Say whether a regular file is there."""
@@ -302,7 +311,6 @@ class DiskOs:
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
         self.path = DiskPath(disk)
-        self._positions: dict[int, int] = {}
 
     def _reach(self, path: bytes | str, dir_fd: int | None) -> Node:
         if dir_fd is not None:
@@ -319,7 +327,7 @@ class DiskOs:
 
     def open(self, path: bytes | str, flags: int, *, dir_fd: int | None = None) -> int:
         """Open to read; anything that could write is refused."""
-        allowed = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
+        allowed = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOATIME
         assert not flags & ~allowed, "I5: a folder is opened to read and for nothing else"
         node = self._reach(path, dir_fd)
         if flags & os.O_DIRECTORY and node.kind != stat.S_IFDIR:
@@ -328,19 +336,19 @@ class DiskOs:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         self.disk.touch(node)
         descriptor = self.disk.opened(node)
-        self._positions[descriptor] = 0
+        self.disk.positions[descriptor] = 0
         return descriptor
 
     def close(self, descriptor: int) -> None:
         """Close."""
-        del self.disk.open_files[descriptor], self._positions[descriptor]
+        del self.disk.open_files[descriptor], self.disk.positions[descriptor]
 
     def read(self, descriptor: int, size: int) -> bytes:
         """Read on."""
-        node, at = self.disk.open_files[descriptor], self._positions[descriptor]
+        node, at = self.disk.open_files[descriptor], self.disk.positions[descriptor]
         self.disk.touch(node)
         data = node.data[at : at + size]
-        self._positions[descriptor] = at + len(data)
+        self.disk.positions[descriptor] = at + len(data)
         return data
 
     def fdopen(self, descriptor: int, mode: str, *, closefd: bool) -> io.BytesIO:
@@ -373,10 +381,12 @@ class DiskOs:
         return SimpleNamespace(f_fsid=self.disk.open_files[descriptor].device)
 
     @contextmanager
-    def scandir(self, descriptor: int) -> Iterator[Iterator[_Item]]:
-        """List an open directory, in no order."""
-        node = self.disk.open_files[descriptor]
+    def scandir(self, where: int | bytes) -> Iterator[Iterator[_Item]]:
+        """List a directory, in no order."""
+        node = self.disk.open_files[where] if isinstance(where, int) else self._reach(where, None)
         self.disk.touch(node)
+        if node.kind != stat.S_IFDIR:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         self.disk.steps += 1
         self.disk.listed[id(node)] = self.disk.steps
         yield iter([_Item(name, one) for name, one in reversed(list(node.below.items()))])

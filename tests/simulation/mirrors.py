@@ -74,7 +74,7 @@ class Mirrors:
 
     def patch(self, stack: ExitStack) -> None:
         """Stand in for the disk in the rooms of mirrored deletions."""
-        for room in ("roots", "removal", "copies", "jobs"):
+        for room in ("quiet", "roots", "removal", "copies", "jobs"):
             stack.enter_context(mock.patch(f"dicomsync.{room}.os", self.hybrid))
         stack.enter_context(mock.patch("dicomsync.mounts.filesystem", return_value="ext4"))
         stack.enter_context(mock.patch("dicomsync.mounts.below", self._site.disk.mounts))

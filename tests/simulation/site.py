@@ -91,7 +91,9 @@ class Site:
         logging.disable(logging.CRITICAL)  # a life says a lot
         self.stack.callback(logging.disable, logging.NOTSET)
         seen = DiskOs(self.disk)
-        clock = SimpleNamespace(time_ns=lambda: int(self.wall * 1e9), time=lambda: self.wall)
+        clock = SimpleNamespace(
+            time_ns=lambda: int(self.wall * 1e9), time=lambda: self.wall, monotonic=lambda: self.mono
+        )
         for room in ROOMS_THAT_READ:
             self.stack.enter_context(mock.patch(f"{room}.os", seen))
         self.mirrors.patch(self.stack)
