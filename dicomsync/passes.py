@@ -106,6 +106,7 @@ class Passes:
         self.unreadable: dict[bytes, str] = {}  # directories that cannot be read, and why: they are told
         self.away = False  # the folder itself is not there
         self._mount = b""  # where it was when it was
+        self._patterns = json.dumps([folder.include, folder.exclude])
         self._quick_at = self._full_at = float("-inf")
         self.observer: Observer | None = None
         self.last: Pass | None = None
@@ -175,7 +176,7 @@ class Passes:
         if not (full or self._hinted or now.mono >= self._quick_at):
             return
         hinted, self._hinted = tuple(self._hinted), {}
-        number = self._ledger.begin_scan(self._folder.path, now.wall)
+        number = self._ledger.begin_scan(self._folder.path, now.wall, self._patterns)
         self._mount = number.mount
         if full:
             self._now = Pass(number, scan.start(self._folder), full, now.mono)
@@ -188,7 +189,7 @@ class Passes:
         self._now = Pass(number, position, full, now.mono, glanced=glance)
 
     def _begin_asked(self, asked: Asked, now: Moment) -> None:
-        number = self._ledger.begin_scan(self._folder.path, now.wall)
+        number = self._ledger.begin_scan(self._folder.path, now.wall, self._patterns)
         self._mount = number.mount
         position = scan.Position(((self._folder.path, b"", False),))
         self._now = Pass(number, position, full=False, began=now.mono, asked=asked)

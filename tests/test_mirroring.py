@@ -217,6 +217,34 @@ def test_what_is_removed_while_something_of_its_study_is_open_waits(world: Mirro
     assert world.state(uid) is S.LEAVING
 
 
+def test_what_other_patterns_bring_to_light_was_there_before_and_is_not_mirrored(world: Mirrored) -> None:
+    world.exclude = ("old",)
+    world.again()
+    world.store("a.dcm", "b.dcm", "c.dcm")
+    world.put("old/from-last-year.dcm", "1.2.3.9")
+    world.exclude = ()
+    world.again()
+    world.passes(120, step=5)
+    assert world.state("1.2.3.9") is S.STORED
+    (world.folder / "old" / "from-last-year.dcm").unlink()
+    world.hours(3)
+    assert not world.archive.deletions
+    assert world.why("1.2.3.9")[-1] == "stays backlog"
+
+
+def test_what_has_its_name_taken_stays_and_keeps_no_other_back(world: Mirrored) -> None:
+    taken, uid, *_ = world.store("taken.dcm", "test.dcm", "a.dcm", "b.dcm", "c.dcm")
+    for name in ("taken.dcm", "test.dcm"):
+        (world.folder / name).unlink()
+    world.engine.hint([], everywhere=True)
+    world.passes(70, step=5)
+    world.put("taken.dcm", "1.2.3.9")
+    world.hours(3)
+    assert world.archive.deletions == [("1.2.3", "1.2.3.1", uid)]
+    assert world.state(taken) is S.STORED
+    assert world.why(taken)[-1] == "stays name-taken"
+
+
 def test_a_file_that_cannot_be_read_might_be_it_and_keeps_all_back(
     world: Mirrored, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,13 +103,15 @@ class Deletions:
         self._stored: dict[str, tuple[Mark, int]] = {}  # when, and in the how many-th ledger
         self._given: dict[str, bytes] = {}  # what the archive gave last
         self._intents: dict[str, Row] = {}
-        self._sent: list[tuple[float, bytes, str]] = []  # DELETEs: true seconds, folder, UID
+        self._folder_of: dict[str, bytes] = {}  # what a DELETE was sent for, and the folder that it left
+        self._deleted: list[tuple[float, bytes, str]] = []  # true seconds, folder, UID
         self._approved: dict[str, Mark] = {}
         self._cancelled: dict[str, Mark] = {}
         self._ledgers = 0
         self._back = -1.0  # when the wall clock last went back, in true seconds
         self._clocks: tuple[float, float] | None = None
         self._rules = site.mirrors.config.rules
+        self._excluded = site.mirrors.config.excluded
 
     # what the life tells
 
@@ -119,6 +121,11 @@ class Deletions:
         self._site.disk.steps += 1
         return Mark(self._site.disk.steps, self._site.true, self._site.mono)
 
+    @property
+    def up(self) -> bool:
+        """Whether a daemon is; a backfill mirrors nothing."""
+        return self._site.engine is not None and not self._site.once
+
     def sample(self) -> None:
         """Take down what is on the disk, if anything changed there."""
         ticks = self._site.disk.changes
@@ -126,7 +133,14 @@ class Deletions:
             return
         self._ticks = ticks
         now, before = self.now, self._places
-        seen = dict(self._all_files())
+        for path, data in (everything := dict(self._all_files())).items():
+            if (blob := blobs.by_data().get(data)) is not None:
+                self._held_by.setdefault(blob.sop, set()).add(self._folder(path))
+        seen = {
+            path: data  # what the patterns leave out was never seen, unless it was before they did
+            for path, data in everything.items()
+            if path in before or not self._left_out(path)
+        }
         self._places = {
             path: before[path] if path in before and before[path][0] == data else (data, now)
             for path, data in seen.items()
@@ -137,7 +151,6 @@ class Deletions:
             keys.add(data)
             if blob is not None:
                 keys.add(blob.sop)
-                self._held_by.setdefault(blob.sop, set()).add(self._folder(path))
         for key in keys:
             spans = self._there.setdefault(key, [])
             if not spans or spans[-1].until is not None:
@@ -182,7 +195,7 @@ class Deletions:
         """So much monotonic time is about to pass, in which nothing changes."""
         self.sample()
         for one in self.grounds.values():
-            if self._site.engine is None:
+            if not self.up:
                 one.unseen = 0.0
             elif self.healthy(one):
                 one.served += seconds + (one.unseen if one.unseen <= FLASH_SECONDS else 0.0)
@@ -195,32 +208,37 @@ class Deletions:
     def turns(self) -> None:
         """The loop is about to turn: it can see that the clocks have parted."""
         self.sample()
+        if not self.up:
+            return
         wall, mono = self._site.wall, self._site.mono
         if self._clocks is not None:
             parted = (wall - self._clocks[0]) - (mono - self._clocks[1])
             if abs(parted) > JUMP_SECONDS:
                 self._again()
+            if parted < -JUMP_SECONDS:
+                self._back = self._site.true
         self._clocks = (wall, mono)
-
-    def set_back(self, seconds: float) -> None:
-        """Somebody sets the wall clock back."""
-        if seconds > JUMP_SECONDS:
-            self._back = self._site.true
 
     def began(self) -> None:
         """A daemon took over; it may have another config."""
         self.sample()
+        for one in self.grounds.values():
+            one.begun.clear()
+        if not self.up:
+            return
+        if self._clocks is not None and self._site.wall < self._clocks[0] - JUMP_SECONDS:
+            self._back = self._site.true
         self._clocks = (self._site.wall, self._site.mono)
         config = self._site.mirrors.config
         before = [(one.mode, one.within, self._rules) for one in self.grounds.values()]
         self._rules = config.rules
         for one, mode, old in zip(self.grounds.values(), config.modes, before, strict=True):
             one.mode, one.within = mode, config.within
-            one.begun.clear()
             one.epoch += old != (mode, config.within, config.rules)
-        if config.excluded != getattr(self, "_excluded", ()):
+        if config.excluded != self._excluded:
             self._again()
-        self._excluded = config.excluded
+            self._excluded, self._ticks = config.excluded, -1
+            self.sample()
 
     def _again(self) -> None:
         for one in self.grounds.values():
@@ -261,6 +279,10 @@ class Deletions:
     def given(self, uid: str, body: bytes) -> None:
         """The archive gave something back."""
         self._given[uid] = body
+
+    def deleted(self, uid: str) -> None:
+        """The archive deleted what it was told to."""
+        self._deleted.append((self._site.true, self._folder_of[uid], uid))
 
     # the ledger
 
@@ -314,7 +336,7 @@ class Deletions:
         this = next((each for each in reversed(begun) if each.began.step < oldest), begun[-1])
         this.ended, this.served, this.live = self.now, one.served, self._live(one)
         this.whole = not report.get("lost") and this.began.step < oldest
-        this.healthy = this.healthy and self.healthy(one)
+        this.healthy = this.healthy and self.healthy(one) and self.up
         this.directories = frozenset(directories)
         one.passes.append(this)
         if this.first:
@@ -390,8 +412,9 @@ class Deletions:
 
     def _left_out(self, path: bytes) -> bool:
         """Say whether the config leaves a path out, by its own name or a directory's."""
-        names = path.decode("utf-8", "surrogateescape").lower().split("/")[2:]
-        return any(fnmatch(name, one) for name in names for one in self._site.mirrors.config.excluded)
+        place = path.removeprefix(b"hidden:").decode("utf-8", "surrogateescape")
+        names = place.lower().split("/")[2:]
+        return any(fnmatch(name, one) for name in names for one in self._excluded)
 
     def _known(self, key: str | bytes, since: Mark) -> bool:
         """Say whether a full pass has seen the file since it is there; hidden, it should have been spared."""
@@ -401,8 +424,6 @@ class Deletions:
                 continue
             if path.startswith(b"hidden:"):
                 return True
-            if self._left_out(path):
-                continue  # what the patterns leave out is not seen
             passes = self.grounds[self._folder(path)].passes
             if any(one.whole and one.began.step > max(at.step, since.step) for one in passes):
                 return True
@@ -473,7 +494,7 @@ class Deletions:
     def guards_hold(self, one: Grounds, uid: str, left: Mark, second: FullPass, rows: Rows) -> None:
         """I4.iv: not too many in 24 hours, no directory right below the folder gone, something left in it."""
         now = self._site.true
-        counted = {other for at, path, other in self._sent if path == one.path and at > now - DAY_SECONDS}
+        counted = {other for at, path, other in self._deleted if path == one.path and at > now - DAY_SECONDS}
         for row in rows[0].values():
             lately = self._left(row[1])
             if (
@@ -532,7 +553,7 @@ class Deletions:
         promise(deleting == [uid], "I4.ix: more than one at a time")
         busy = {row[7] for row in self._site.oracle.rows[0].values() if row[2] == "sending"}
         promise(study not in busy, "I4.xii: something of its study is being sent")
-        self._sent.append((self._site.true, one.path, uid))
+        self._folder_of[uid] = one.path
         self._site.oracle.count("fault", "a DELETE, and nothing wrong with it")
 
     def copy_is_kept(self, data: bytes) -> None:

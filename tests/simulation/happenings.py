@@ -477,7 +477,7 @@ def clock(site: Site, a: int, b: int) -> None:
         case 3:
             site.wall += (3.0, 3600.0, 86_400.0 * 365)[b % 3]
         case 4:
-            site.set_back((3.0, 3600.0, 86_400.0)[b % 3])
+            site.wall -= (3.0, 3600.0, 86_400.0)[b % 3]
         case 5:
             site.sleep((60.0, 8 * 3600.0, 3 * 86_400.0)[b % 3])
 

@@ -235,6 +235,7 @@ class Oracle:
         self.doubt.pop(uid, None)
         self.said.pop(uid, None)
         self.given.pop(uid, None)
+        self.deletions.deleted(uid)
 
     def _log_foreign(self, uid: Any) -> None:
         self.ours.pop(uid, None)

@@ -365,11 +365,6 @@ class Site:
         self.wall += seconds
         self.true += seconds
 
-    def set_back(self, seconds: float) -> None:
-        """Set the wall clock back."""
-        self.wall -= seconds
-        self.oracle.deletions.set_back(seconds)
-
     def passes(self, seconds: float) -> None:
         """Let the daemon live for so long."""
         end = self.true + seconds
