@@ -208,8 +208,8 @@ class Deletions:
     def turns(self) -> None:
         """The loop is about to turn: it can see that the clocks have parted."""
         self.sample()
-        if not self.up:
-            return
+        if not self.up or self._site.troubled or self._site.faults.fault:
+            return  # what cannot be recorded is as if no daemon were
         wall, mono = self._site.wall, self._site.mono
         if self._clocks is not None:
             parted = (wall - self._clocks[0]) - (mono - self._clocks[1])
@@ -398,10 +398,9 @@ class Deletions:
     def is_absent(self, one: Grounds, uid: str, data: bytes) -> Mark:
         """I4.ii, I4.iii: nothing has it now, in sight or hidden with what it lay on. Gives since when."""
         del one
-        since = []
+        since = [self._stored[uid][0]] if uid in self._stored else []  # at the earliest
         for key in (uid, data):
             spans = self._there.get(key, [])
-            promise(spans, "I4: what was never there cannot have left")
             seen = [span for span in spans if span.until is None]
             promise(not seen or not self._known(key, seen[0].since), "I4.ii: a file with it is there")
             since += [span.until or span.since for span in spans[-1:]]
