@@ -452,6 +452,22 @@ def test_after_a_crash_the_archive_is_asked_and_nothing_is_repeated_blindly(
     assert len(world.archive.deletions) == {"K13": 1, "K14": 1, "K14, not done": 2}[point]
 
 
+@pytest.mark.parametrize("mode", ["on", "off"])
+def test_what_a_crash_cut_short_is_proved_anew_under_another_config(world: Mirrored, mode: Mirror) -> None:
+    uid, *_ = world.store("test.dcm", "a.dcm", "b.dcm", "c.dcm")
+    (world.folder / "test.dcm").unlink()
+    world.hands.keeps, world.hands.kept = ("delete",), []
+    world.hours(2)
+    assert world.state(uid) is S.DELETING
+    world.mirror, world.rules = mode, replace(RULES, max_deletions=2)
+    world.again()
+    world.hours(1)
+    assert not world.archive.deletions
+    assert world.state(uid) is (S.LEAVING if mode == "on" else S.STORED)
+    world.hours(1)
+    assert world.state(uid) is (S.DELETED if mode == "on" else S.STORED)
+
+
 def refuses(status: int) -> Callable[[str], None]:
     def answer(_uid: str) -> None:
         raise Refused("no", status=status)

@@ -284,6 +284,12 @@ class Deletions:
         """The archive deleted what it was told to."""
         self._deleted.append((self._site.true, self._folder_of[uid], uid))
 
+    @property
+    def anywhere(self) -> set[str]:
+        """The SOP Instance UIDs of all whole files that are anywhere, seen or not."""
+        data = (blobs.by_data().get(one) for _, one in self._all_files())
+        return {blob.sop for blob in data if blob is not None}
+
     # the ledger
 
     def waiting(self, path: bytes) -> list[tuple[int, str]]:
@@ -343,8 +349,15 @@ class Deletions:
             one.backlog |= {
                 data
                 for path, (data, since) in self._places.items()
-                if self._folder(path) == one.path and since.step < this.began.step
+                if self._folder(path) == one.path
+                and since.step < this.began.step
+                and not self._was_stored(data)  # what was known already is not made old by other patterns
             }
+
+    def _was_stored(self, data: bytes) -> bool:
+        blob = blobs.by_data().get(data)
+        stored = self._stored.get(blob.sop) if blob else None
+        return stored is not None and stored[1] == self._ledgers
 
     def _live(self, one: Grounds) -> int:
         here = [data for path, (data, _) in self._places.items() if path.startswith(one.path + b"/")]

@@ -231,7 +231,7 @@ def link_elsewhere(site: Site, a: int, b: int) -> None:
 
 def fresh(site: Site, a: int, b: int) -> bytes | None:
     """A modality writes an instance that nobody has seen before, under a name that is free."""
-    known = {row[1] for row in site.oracle.rows[0].values()}
+    known = {row[1] for row in site.oracle.rows[0].values()} | site.oracle.deletions.anywhere
     new = [one for one in blobs.universe() if one.sop not in known]
     free = [path for path in PATHS if site.disk.find(path) is None]
     if not new or not free:

@@ -97,8 +97,9 @@ def _unused(site: Site) -> blobs.Blob | None:
     """Give an instance that nobody has seen, of a study in which nothing is open."""
     rows = site.oracle.rows[0].values()
     known, opened = {row[1] for row in rows}, {row[7] for row in rows if row[2] in OPEN_STATES}
+    known |= set(site.archive.held) | site.oracle.deletions.anywhere
     for blob in blobs.universe():
-        if blob.sop not in known | set(site.archive.held) and blob.study not in opened:
+        if blob.sop not in known and blob.study not in opened:
             return blob
     return None
 
