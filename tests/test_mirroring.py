@@ -217,6 +217,27 @@ def test_what_is_removed_while_something_of_its_study_is_open_waits(world: Mirro
     assert world.state(uid) is S.LEAVING
 
 
+def test_an_event_is_no_evidence_and_one_full_pass_is_not_enough(world: Mirrored) -> None:
+    world.store("test.dcm", "a.dcm", "b.dcm", "c.dcm")
+    (world.folder / "test.dcm").unlink()
+    world.engine.hint([os.fsencode(world.folder)])
+    world.passes(20, step=5)
+    assert [one.stage for one in world.removals] == ["left"]
+    world.engine.hint([], everywhere=True)
+    world.passes(20, step=5)
+    assert [one.stage for one in world.removals] == ["absent"]
+
+
+def test_what_narrower_patterns_leave_out_has_not_left(world: Mirrored) -> None:
+    uid, *_ = world.store("test.dcm", "a.dcm", "b.dcm", "c.dcm")
+    world.exclude = ("test*",)
+    world.again()
+    world.hours(3)
+    assert not world.archive.deletions
+    assert not world.removals
+    assert world.state(uid) is S.STORED
+
+
 def test_what_other_patterns_bring_to_light_was_there_before_and_is_not_mirrored(world: Mirrored) -> None:
     world.exclude = ("old",)
     world.again()

@@ -30,7 +30,7 @@ INSTANCE_EDGES = _edges("""
     stored > deleting leaving
     leaving > deleting stored
     deleting > pending sending unconfirmed stored leaving deleted missed
-    deleted > pending sending
+    deleted > pending sending unconfirmed
 """)
 FILE_EDGES = _edges("""
     - > settling ready held ignored missed gone

@@ -164,11 +164,16 @@ class Deletions:
         site = self._site
         for root in site.folders:
             yield from ((path, node.data) for path, node in site.disk.files(root))
-        hidden = [*site.away.items(), *site.lost_mounts.items()]
+        hidden = [one for one in site.away.items() if not self._let_go(*one)] + [*site.lost_mounts.items()]
         hidden += [(path, below) for path, (below, _) in site.mirrors.mounted.items()]
         for path, node in hidden:
             for at, one in _files(path, node):
                 yield b"hidden:" + at, one.data
+
+    def _let_go(self, path: bytes, node: Node) -> bool:
+        """Say whether a person enrolled another folder in the place of this one, which is away."""
+        one = self.grounds[path]
+        return one.marker in one.markers and one.markers[one.marker][0] is not node
 
     def _folder(self, path: bytes) -> bytes:
         path = path.removeprefix(b"hidden:")
@@ -262,6 +267,7 @@ class Deletions:
         """A person enrolled a folder."""
         one = self.grounds[path]
         one.markers[marker], one.marker = (node, node.device), marker
+        self._ticks = -1
         one.epoch += 1
 
     def approved(self, uids: frozenset[str]) -> None:
@@ -396,7 +402,9 @@ class Deletions:
         """I4.x: only where mirroring is on, the folder is enrolled, and nothing is frozen."""
         promise(one.mode == "on", f"I4.x: a deletion where mirroring is {one.mode}")
         promise(one.marker, "I4.x: a deletion from a folder that is not enrolled")
-        frozen = [row[0] for row in self._site.oracle.ask("SELECT frozen FROM roots WHERE path = ?", one.path)]
+        frozen = [
+            row[0] for row in self._site.oracle.ask("SELECT frozen FROM roots WHERE path = ?", one.path)
+        ]
         promise(frozen == [""], "I4.iv: a deletion from a folder that is frozen")
 
     def is_ours(self, uid: str, data: bytes) -> None:
@@ -406,7 +414,9 @@ class Deletions:
         assert stored is not None
         promise(stored[1] == self._ledgers, "I4.x: it was stored before the ledger was lost")
         given = self._given.get(uid)
-        promise(given is not None and data and given[128:] == data[128:], "I4.vii: the copy there is not ours")
+        promise(
+            given is not None and data and given[128:] == data[128:], "I4.vii: the copy there is not ours"
+        )
 
     def is_absent(self, one: Grounds, uid: str, data: bytes) -> Mark:
         """I4.ii, I4.iii: nothing has it now, in sight or hidden with what it lay on. Gives since when."""
@@ -470,8 +480,7 @@ class Deletions:
         if not one.proves or one.ended is None:
             return False
         return not any(
-            span.since.step < one.ended.step
-            and (span.until is None or span.until.step > one.ended.step)
+            span.since.step < one.ended.step and (span.until is None or span.until.step > one.ended.step)
             for key in (uid, data)
             for span in self._there.get(key, [])
         )
@@ -555,7 +564,9 @@ class Deletions:
         data = self._site.oracle.contents[row[4]]
         blob = blobs.by_data().get(data)
         promise(alone and all(uids), "I4.ix: a DELETE of more than one instance")
-        promise(blob is None or (study, series, uid) == (blob.study, blob.series, blob.sop), "I4.ix: of others")
+        promise(
+            blob is None or (study, series, uid) == (blob.study, blob.series, blob.sop), "I4.ix: of others"
+        )
         one = self._grounds_of(row)
         promise(self.healthy(one), "I4.iii: a DELETE while the folder is not the one that was enrolled")
         self.is_absent(one, uid, data)
@@ -595,5 +606,3 @@ def _directories(path: bytes, node: Node | None) -> Iterator[tuple[bytes, Node]]
         yield path, node
         for name, below in node.below.items():
             yield from _directories(path + b"/" + name, below)
-
-

@@ -166,9 +166,7 @@ class Mirrors:
 
     def undo(self, uid: str) -> None:
         """`dicomsync deletions undo`."""
-        self._order(
-            mirror_orders.Undo(uid), partial(self._site.oracle.deletions.cancelled, frozenset({uid}))
-        )
+        self._order(mirror_orders.Undo(uid), partial(self._site.oracle.deletions.cancelled, frozenset({uid})))
 
     # what happens to a folder
 

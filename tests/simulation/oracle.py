@@ -349,7 +349,9 @@ class Oracle:
         """I2, I15: stored is what the archive said so of these very bytes, or gave back the same."""
         for number, row in after.items():
             old = before.get(number)
-            if row[STATE] != "stored" or (old is not None and old[STATE] in ("stored", "leaving", "deleting")):
+            if row[STATE] != "stored" or (
+                old is not None and old[STATE] in ("stored", "leaving", "deleting")
+            ):
                 continue
             uid, digest = row[UID], row[SHA256]
             if row[REASON] == "presence-only":
