@@ -146,6 +146,13 @@ def overwritten_there(world: Mirrored) -> None:
     world.archive.held["1.2.3.1"] = world.archive.held["1.2.3.1"][:-1] + b"x"
 
 
+def overwritten_there_in_its_grace(world: Mirrored) -> None:
+    (world.folder / "test.dcm").unlink()
+    world.hours(0.8)
+    assert world.state("1.2.3.1") is S.LEAVING
+    world.archive.held["1.2.3.1"] = world.archive.held["1.2.3.1"][:-1] + b"x"
+
+
 def lost_there(world: Mirrored) -> None:
     (world.folder / "test.dcm").unlink()
     del world.archive.held["1.2.3.1"]
@@ -186,6 +193,7 @@ def came_back_elsewhere(world: Mirrored) -> None:
     [
         (gone_late, "stays late"),
         (overwritten_there, "stays differs-there"),
+        (overwritten_there_in_its_grace, "stays differs-there"),
         (lost_there, "stays lost-there"),
         (copied, "stays elsewhere"),
         (linked, "stays reappeared"),

@@ -210,6 +210,7 @@ def away(site: Site, a: int, b: int) -> None:
         elif b % 3 == 2:
             site.disk.enter(root, node)
             site.disk.mount(root, OTHER_DISK)
+            site.visited_by_another_disk.add(root)
 
 
 def unreadable(site: Site, a: int, b: int) -> None:

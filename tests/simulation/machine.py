@@ -70,6 +70,23 @@ class LifeMachine(RuleBasedStateMachine):
     def daemon(self, name: str, a: int, b: int) -> None:
         happens(self.site, (name, a, b))
 
+    @rule(
+        name=one_of(
+            happenings.mirror,
+            happenings.enrol,
+            happenings.marker,
+            happenings.mount,
+            happenings.deletes_oddly,
+            happenings.person,
+            happenings.no_room,
+            happenings.replaced_there,
+        ),
+        a=NUMBERS,
+        b=NUMBERS,
+    )
+    def deletions(self, name: str, a: int, b: int) -> None:
+        happens(self.site, (name, a, b))
+
     @rule(name=one_of(happenings.command, happenings.ledger, happenings.clock), a=NUMBERS, b=NUMBERS)
     def around(self, name: str, a: int, b: int) -> None:
         happens(self.site, (name, a, b))

@@ -15,7 +15,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest import mock
 
 from dicomsync import dicomweb, orders
@@ -65,6 +64,7 @@ class Site:
         self.folders = FOLDERS
         self.away: dict[bytes, Node] = {}
         self.lost_mounts: dict[bytes, Node] = {}
+        self.visited_by_another_disk: set[bytes] = set()
         self.mirrors = Mirrors(self)
         self.oracle = Oracle(self)
         self.faults.on_crash = self.oracle.crashes
@@ -420,6 +420,8 @@ class Site:
             self.disk.remove(path)
             self.disk.enter(path, node)
         self.away.clear()
+        for root in self.visited_by_another_disk:  # empty it would look like its mount point, without a disk
+            self.disk.write(root + b"/not-empty.txt", b"")
         self.mirrors.hybrid.full = False
         for path in list(self.lost_mounts):
             self.mirrors.mount(path)

@@ -1,4 +1,4 @@
-"""The other direction: when every fault has ended, what must be deleted is deleted, and what returns is not."""
+"""The other direction: once every fault has ended, what must be deleted is, and what returns is not."""
 
 from __future__ import annotations
 
