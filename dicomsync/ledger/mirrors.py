@@ -304,7 +304,7 @@ class MirrorVerbs(InstanceVerbs):
         return None if earlier is None or kept is None else bytes(earlier)
 
     def not_deleted(self, one: Removal, why: str, wall: float) -> None:
-        """Let what the archive still has be a candidate again, by what was proved of it if that still holds."""
+        """Let what the archive still has be a candidate again; by what was proved, if that still holds."""
         (mode,) = self._db.execute("SELECT mode FROM roots WHERE id = ?", (one.root_id,)).fetchone()
         if mode == "off":
             self.give_up(one, "off", wall)

@@ -378,6 +378,9 @@ class Archive:
             case "unreachable":
                 raise NoAnswer("unreachable", "no connection")
         self.deletes((study, series, sop), alone)
+        return self._answer_delete(way, study, sop)
+
+    def _answer_delete(self, way: str, study: str, sop: str) -> Deletion:
         there = self.studies.get(sop) == study and sop in self.held
         match way:
             case "timeout":

@@ -104,7 +104,7 @@ class Deletions:
         self._given: dict[str, bytes] = {}  # what the archive gave last
         self._intents: dict[str, Row] = {}
         self._folder_of: dict[str, bytes] = {}  # what a DELETE was sent for, and the folder that it left
-        self._deleted: list[tuple[float, bytes, str]] = []  # true seconds, folder, UID
+        self._deleted: list[tuple[float, bytes, str]] = []  # not approved: true seconds, folder, UID
         self._approved: dict[str, Mark] = {}
         self._cancelled: dict[str, Mark] = {}
         self._ledgers = 0
@@ -146,7 +146,7 @@ class Deletions:
             for path, data in seen.items()
         }
         keys: set[str | bytes] = set()
-        for path, data in seen.items():
+        for data in seen.values():
             blob = blobs.by_data().get(data)
             keys.add(data)
             if blob is not None:
@@ -288,7 +288,8 @@ class Deletions:
 
     def deleted(self, uid: str) -> None:
         """The archive deleted what it was told to."""
-        self._deleted.append((self._site.true, self._folder_of[uid], uid))
+        if not self._is_approved(uid):
+            self._deleted.append((self._site.true, self._folder_of[uid], uid))
 
     @property
     def anywhere(self) -> set[str]:

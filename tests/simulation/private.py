@@ -1,4 +1,4 @@
-"""The disk in memory for rooms that keep copies of their own as well: those are real files in a real directory."""
+"""The disk in memory for rooms that keep copies of their own too: real files in a real directory."""
 
 from __future__ import annotations
 

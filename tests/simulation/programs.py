@@ -51,8 +51,7 @@ def made(seed: int, length: int) -> Program:
     names = luck.choices([act.__name__ for act in acts], list(acts.values()), k=length)
     if acts is MIRRORED:
         names = ["mirror", "live", "enrol", "enrol", "live", *names][:length]
-    program = [(name, luck.randrange(1 << 12), luck.randrange(1 << 12)) for name in names]
-    return program
+    return [(name, luck.randrange(1 << 12), luck.randrange(1 << 12)) for name in names]
 
 
 def run(seed: int, program: Sequence[Happening], home: Path | None = None) -> Life:
@@ -138,4 +137,3 @@ def shortened(seed: int, program: Program, broken: str, most: int = 400) -> Prog
         if size == 1:
             break
         size = max(1, size // 2)
-    return program
