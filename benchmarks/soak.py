@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also as a plain script
 
 from tests.simulation import coverage
-from tests.simulation.happenings import ACTS, FAULTY
+from tests.simulation.leaving import BY_NAME, FAULTS
 from tests.simulation.programs import Life, made, run, shortened
 
 HAPPENINGS = 200
@@ -89,7 +89,7 @@ def _tell(life: Life) -> None:
 def _report(seen: Counter[tuple[str, str]]) -> list[str]:
     """Print what was come by, and give what was not."""
     wanted = {
-        "fault": sorted({act.__name__ for act in ACTS} & FAULTY),
+        "fault": sorted(BY_NAME.keys() & FAULTS),
         "crash": sorted(coverage.K_POINTS, key=lambda name: int(name[1:])),
         "instance edge": sorted(f"{old} > {new}" for old, new in coverage.INSTANCE_EDGES),
         "file edge": sorted(f"{old} > {new}" for old, new in coverage.FILE_EDGES),

@@ -140,7 +140,7 @@ class Evidence:
         number = self._ledger.folder_row(one.folder.path)
         if number is not None:
             self._ledger.remember("folder", number, "deletions", why, now.wall)
-            level = logging.INFO if why in ("healthy", "not-enrolled") else logging.WARNING
+            level = logging.INFO if why in ("healthy", "nothing-left", "not-enrolled") else logging.WARNING
             log.log(level, "mirrored deletions of %s: %s", handle("folder", number), why)
 
     def row(self, one: Mirrored) -> RootRow:

@@ -209,8 +209,13 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
         lines += _proof(row)
     lines += [f"  file {words.visible(one['path'])} ({one['state']})" for one in reader.files_of(row["id"])]
     lines += _history(reader, "instance", row["id"])
-    lines.append(f"  next: {_next(state, row, reader.study(row['study_id']) or {}, wall)}")
+    ahead = _next(state, row, reader.study(row["study_id"]) or {}, wall)
+    removed = reader.removal_of(row["id"]) if state is InstanceState.STORED else None
+    lines.append(f"  next: {_AFTER_REMOVAL if removed else ahead}")
     return lines
+
+
+_AFTER_REMOVAL = "its file has left: `dicomsync deletions list` says what becomes of it"
 
 
 def _likeness(code: str) -> str:

@@ -48,7 +48,7 @@ MirrorOrder = Enrol | Approve | Cancel | Undo
 
 _NOT_UNDONE = {
     "not-mirrored": (
-        "No mirrored deletion of this instance is on record",
+        "No mirrored deletion of this instance stands",
         "`dicomsync explain UID` says more.",
     ),
     "copy-gone": ("Its copy is not kept any more", "Export it again from where it came."),
@@ -101,6 +101,12 @@ def _cancel(ledger: Ledger, order: Cancel, wall: float) -> int:
         waiting = [one for one in waiting if one.due.sop_instance_uid in order.uids]
     for one in waiting:
         ledger.give_up(one, "cancelled", wall)
+    for root in ledger.roots():
+        if root.frozen and not ledger.removals(root.root_id):
+            ledger.thaw(root.root_id)
+            number = ledger.folder_row(root.path)
+            if number is not None:
+                ledger.remember("folder", number, "deletions", "nothing-left", wall)
     return len(waiting)
 
 

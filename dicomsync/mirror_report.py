@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dicomsync.ledger import Reader, Removal, RootRow, Standing
 
 EXAMPLES = 5
+UNDOABLE = 20
 _WAITING = ("left", "absent", "confirmed", "grace", "deleting")
 
 
@@ -42,15 +43,17 @@ def for_operators(folders: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def lines(folders: list[dict[str, Any]]) -> list[str]:
-    """Say it to a person who asks how all stands."""
+def lines(folders: list[dict[str, Any]], *, listed: bool = False) -> list[str]:
+    """Say it to a person who asks how all stands, or has them `listed`."""
     told = []
     for one in folders:
         waiting = f"{one['waiting']:,} waiting, {one['deleted']:,} deleted"
         told.append(f"  {_shown(one['path'])}: {_mode(one)}; {waiting}")
         if one["frozen"]:
             told.append(f"    FROZEN: {failures.in_words(one['frozen'])}")
-            told.append("    nothing of it is deleted until you have looked: `dicomsync deletions list`")
+            told += ["    nothing of it is deleted until you have looked: `dicomsync deletions list`"] * (
+                not listed
+            )
         elif one["unhealthy"]:
             told.append(f"    nothing of it is deleted now: {failures.in_words(one['unhealthy'])}")
     return told
@@ -69,20 +72,33 @@ def told(reader: Reader, rules: Rules) -> dict[str, Any]:
     for root in [one for one in reader.roots() if one.mode != "off"]:
         waiting = [_candidate(reader, root, one, rules) for one in reader.removals(root.root_id)]
         latest = max((one["row"] for one in waiting), default=0)
-        more = {"frozen_at": root.frozen_at, "latest": latest, "candidates": waiting}
+        gone = [_undoable(reader, one) for one in reader.undoable(root.root_id, UNDOABLE)]
+        more = {"frozen_at": root.frozen_at, "latest": latest, "candidates": waiting, "undoable": gone}
         folders.append(_folder(root, sums.get(root.root_id, {})) | more)
     return {"schema": 1, "folders": folders}
 
 
+def _undoable(reader: Reader, one: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "instance": handle("instance", one["instance_id"]),
+        "sop_instance_uid": one["sop_instance_uid"],
+        "files": _files(reader, one["instance_id"]),
+        "deleted_at": one["deleted_at"],
+    }
+
+
+def _files(reader: Reader, instance_id: int) -> list[str]:
+    return [os.fsdecode(bytes(row["path"])) for row in reader.files_of(instance_id, EXAMPLES)]
+
+
 def _candidate(reader: Reader, root: RootRow, one: Removal, rules: Rules) -> dict[str, Any]:
     served = None if one.graced_seconds is None else root.seconds - one.graced_seconds
-    paths = [os.fsdecode(bytes(row["path"])) for row in reader.files_of(one.due.instance_id, EXAMPLES)]
     return {
         "row": one.removal_id,
         "instance": handle("instance", one.due.instance_id),
         "study_instance_uid": one.due.study_instance_uid,
         "sop_instance_uid": one.due.sop_instance_uid,
-        "files": paths,
+        "files": _files(reader, one.due.instance_id),
         "left_at": one.left_at,
         "stage": one.stage,
         "approved": one.approved,
@@ -112,14 +128,23 @@ def text(found: dict[str, Any], most: int = 100) -> str:
         return 'No folder mirrors its deletions (mirror_deletions is "off", or no daemon has run since).'
     said: list[str] = []
     for one in found["folders"]:
-        said += [*lines([one]), *(f"    {line}" for line in _candidates(one["candidates"], most))]
+        said += lines([one], listed=True)
+        frozen = bool(one["frozen"])
+        said += [f"    {line}" for line in _candidates(one["candidates"], most, frozen=frozen)]
         if one["frozen"]:
-            said += ["    Look at what is above. If it was meant: `dicomsync deletions approve -c FILE`;"]
+            said += [
+                "    Nothing of it is deleted now. If it was meant: `dicomsync deletions approve -c FILE`;"
+            ]
             said += ["    if not: bring the files back, or `dicomsync deletions cancel --all -c FILE`."]
+        if one["undoable"]:
+            said += ["    deleted, the latest first; `dicomsync deletions undo UID -c FILE` stores it again:"]
+        for gone in one["undoable"]:
+            said += [f"      {words.moment(gone['deleted_at'])}  {gone['sop_instance_uid']}"]
+            said += [f"        {_shown(path)}" for path in gone["files"][:1]]
     return "\n".join(said)
 
 
-def _candidates(candidates: list[dict[str, Any]], most: int) -> list[str]:
+def _candidates(candidates: list[dict[str, Any]], most: int, *, frozen: bool) -> list[str]:
     said = []
     for one in candidates[:most]:
         why = failures.in_words(one["waits_for"]) if one["waits_for"] else "its turn"
@@ -127,7 +152,7 @@ def _candidates(candidates: list[dict[str, Any]], most: int) -> list[str]:
         said.append(f"{one['sop_instance_uid']}  {one['instance']}")
         said += [f"  {_shown(path)}" for path in one["files"]]
         said.append(f"  left {words.moment(one['left_at'])}; waits for: {why}")
-        if left:
+        if left and not frozen:
             said.append(f"  goes in {words.span(left)} at the earliest, while the daemon is up")
     if len(candidates) > most:
         said.append(f"… and {len(candidates) - most:,} more: --json has all of them")

@@ -153,6 +153,8 @@ class Mirroring:
             return []
         for one in self.evidence.folders.values():
             row = self.evidence.row(one)
+            if row.frozen:  # there may be thousands, and all wait for the same
+                continue
             for each in self._ledger.removals(one.root_id, stage="grace"):
                 if self._waits(one, row, each) == "grace":
                     break  # the longest graced come first

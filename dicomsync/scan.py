@@ -219,9 +219,8 @@ def look(
 def away(ground: Ground) -> str:
     """Say in words why a folder is not where it was, or ""; an empty mount point is not the folder."""
     try:
-        with os.scandir(ground.folder) as found:
-            if next(found, None) is not None:
-                return ""
+        if not _is_empty(ground.folder):
+            return ""
         real = os.path.realpath(ground.folder)
         mounted = not _lies_in(real, ground.mount) or len(_mount_point(real)) >= len(ground.mount)
     except NotADirectoryError:
@@ -229,6 +228,15 @@ def away(ground: Ground) -> str:
     except OSError as error:
         return os.strerror(error.errno or 0)
     return "" if mounted else NOT_MOUNTED
+
+
+def _is_empty(directory: bytes) -> bool:
+    descriptor = quiet.opened(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with os.scandir(descriptor) as found:
+            return next(found, None) is None
+    finally:
+        os.close(descriptor)
 
 
 def _mount_point(path: bytes) -> bytes:

@@ -30,7 +30,7 @@ MEANINGS = {
     InstanceState.MISSED: "left its folder before it could be stored: needs a person",
     InstanceState.LEAVING: "its file was removed: to be deleted after its grace",
     InstanceState.DELETING: "being deleted",
-    InstanceState.DELETED: "deleted",
+    InstanceState.DELETED: "deleted from the archive",
 }
 
 LOST = {

@@ -130,7 +130,7 @@ def test_an_answer_without_end_is_given_up_in_time_and_asked_about(
     bad: Bad, site: Site, files: list[Path], sandboxed: sandbox.Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        service, "archive_of", lambda config: replace(wiring.archive_of(config), idle_timeout=1.0)
+        service, "uploads_of", lambda config: replace(wiring.uploads_of(config), idle_timeout=1.0)
     )
     sandboxed.set_faults([f"{bad.fault}@1"])
     report = site.backfill(sandboxed.url, archive={"answer_timeout": 0.5, "confirm_wait": 0.1})

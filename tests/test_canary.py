@@ -303,7 +303,7 @@ def test_the_archives_own_words_stay_in_the_ledger(said: str, sinks: Sinks) -> N
     site = sinks.site
     with ScriptedServer(answering(answered)) as server:
         configure(site, server.url, kind="dicom-server")
-        done = site.run_backfill("-vv", "--patience", "0.5s", "--max-duration", "3s")
+        done = site.run_backfill("-vv", "--patience", "2s", "--max-duration", "20s")
     sinks.check(done, site.run("status", "-vv", "-c", site.config_file))
     assert done.code == code, done
 

@@ -27,7 +27,7 @@ from dicomsync.samples import instance, write_studies
 from . import conftest
 
 
-def until(what: Callable[[], object], seconds: float = 20.0) -> None:
+def until(what: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until something is so; fail when it does not become so."""
     deadline = time.monotonic() + seconds
     while not what():

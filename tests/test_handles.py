@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dicomsync.handles import KINDS, handle, number
 
-rows = st.integers(0, 2**64 - 1) | st.integers(0, 2**24 + 300)
+rows = st.integers(0, 2**63 - 1) | st.integers(0, 2**24 + 300)
 
 
 def word(kind: str, row: int) -> str:

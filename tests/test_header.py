@@ -412,7 +412,7 @@ def test_a_file_that_may_not_be_read_is_held_with_the_words_of_the_system(
 ) -> None:
     spot.write_bytes(file(image()))
 
-    def refuse(*_: object) -> int:
+    def refuse(*_: object, **_more: object) -> int:
         raise PermissionError(13, "as the system has it")
 
     monkeypatch.setattr(os, "open", refuse)

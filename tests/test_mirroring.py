@@ -330,6 +330,30 @@ def test_under_a_folder_that_is_not_the_one_it_was_nothing_is_deleted(
     assert world.ledger.roots()[0].unhealthy
 
 
+@pytest.mark.parametrize("within", [86_400.0, None], ids=["soon", "a master copy"])
+def test_what_lay_in_another_folder_in_its_place_has_not_left_it(
+    world: Mirrored, within: float | None
+) -> None:
+    world.within_seconds = within
+    world.again()
+    world.passes(30)
+    world.store("a.dcm", "b.dcm", "c.dcm")
+    aside = world.folder.with_name("aside")
+    world.folder.rename(aside)
+    shutil.copytree(aside, world.folder)  # another disk: it has the same marker, as it was copied
+    (uid,) = world.store("test.dcm")
+    shutil.rmtree(world.folder)
+    aside.rename(world.folder)
+    world.hours(3)
+    assert not world.archive.deletions
+    assert world.state(uid) is S.STORED
+    assert world.why(uid)[-1] == "stays other-disk"
+    world.store("here.dcm")
+    (world.folder / "here.dcm").unlink()
+    world.hours(3)
+    assert len(world.archive.deletions) == 1
+
+
 def test_what_leaves_at_once_freezes_all_until_a_person_types_the_count(world: Mirrored) -> None:
     uids = world.store(*(f"{number}.dcm" for number in range(10)))
     for number in range(4):

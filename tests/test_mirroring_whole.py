@@ -15,7 +15,7 @@ import pytest
 from dicomsync import samples, sandbox
 from dicomsync.model import MARKER
 
-from .conftest import AnyArchive, Done, Site, eventually, small, uid_of
+from .conftest import AnyArchive, Done, Site, eventually, finished, small, uid_of
 
 SHORT: dict[str, dict[str, Any]] = {
     "folders": {"mirror_deletions": "on", "scan_interval": 0.3, "full_scan_interval": 0.3},
@@ -73,12 +73,15 @@ def test_one_test_image_is_removed_goes_after_its_grace_and_is_stored_again(
     eventually(lambda: site.instances() == {"stored": 3, "deleted": 1})
     assert set(archive.stored()) == set(paths) - {uid}
     assert (site.folder / os.fsdecode(MARKER) / "id").exists()
+    told = command(site, "list").out
+    assert f"  {uid}\n        {path}" in told.partition("`dicomsync deletions undo UID -c FILE`")[2]
     undone = command(site, "undo", uid)
     assert undone.code == 0, undone
     eventually(lambda: archive.count() == 4)
     assert archive.stored()[uid][128:] == before[128:]
     eventually(lambda: site.instances() == {"stored": 4})
     assert command(site, "undo", uid).code == 2
+    assert "undo UID" not in command(site, "list").out
     assert daemon.poll() is None
 
 
@@ -105,6 +108,29 @@ def test_what_is_removed_at_once_freezes_and_goes_only_if_a_person_types_how_man
     eventually(lambda: archive.count() == 4)
     assert set(archive.stored()) == set(paths) - {uid for uid, _ in removed[1:]}
     assert daemon.poll() is None
+
+
+def test_what_is_cancelled_as_a_whole_leaves_nothing_frozen_and_explain_told_of_it_meanwhile(
+    site: Site, archive: AnyArchive, daemon: subprocess.Popen[str]
+) -> None:
+    paths = stored(site, archive, "1", "2", "3", "4", "5", "6")
+    for path in list(paths.values())[:3]:
+        path.unlink()
+    eventually(lambda: command(site, "list").code == 22)
+    told = command(site, "list").out
+    assert "approve" in told
+    assert "goes in" not in told  # as long as it is frozen it does not go
+    explained = finished(site.start("explain", next(iter(paths)), "-c", site.config_file))
+    assert "next: its file has left: `dicomsync deletions list` says what becomes of it" in explained.out
+    assert daemon.poll() is None
+    done = command(site, "cancel", "--all")
+    assert (done.code, done.out) == (
+        0,
+        "3 deletions cancelled: their instances stay in the archive.\n",
+    )
+    assert command(site, "list").code == 0
+    assert command(site, "cancel", "--all").out == "Nothing waited to be deleted; nothing was changed.\n"
+    assert archive.count() == 6
 
 
 def test_without_a_daemon_the_commands_work_on_the_ledger_and_a_backfill_deletes_nothing(

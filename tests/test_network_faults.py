@@ -28,9 +28,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "BACKOFF_FIRST_SECONDS", 0.05)
     monkeypatch.setattr(
         service,
-        "archive_of",
+        "uploads_of",
         lambda config: replace(
-            wiring.archive_of(config), idle_timeout=0.7, connect_timeout=0.5, short_retry_seconds=1.0
+            wiring.uploads_of(config), idle_timeout=0.7, connect_timeout=0.5, short_retry_seconds=1.0
         ),
     )
 

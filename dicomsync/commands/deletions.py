@@ -121,7 +121,8 @@ def approve(
     order = mirror_orders.Approve(chosen["path"], count, chosen["latest"])
     approved, _ = handover.mirrored(config, order)
     if not quiet:
-        click.echo(f"{words.count(approved, 'deletion')} approved.")
+        ahead = "each goes when its grace is over, one at a time (`dicomsync deletions list`)"
+        click.echo(f"{words.count(approved, 'deletion')} approved: {ahead}.")
 
 
 def _frozen(found: dict[str, Any], folder: Path | None) -> dict[str, Any]:
@@ -157,7 +158,9 @@ def cancel(
     order = mirror_orders.Cancel(uids, everything)
     cancelled, _ = handover.mirrored(load(config_file, overrides, {}), order)
     if not quiet:
-        click.echo(f"{words.count(cancelled, 'deletion')} cancelled: what it was about stays in the archive.")
+        stays = "its instance stays" if cancelled == 1 else "their instances stay"
+        told = f"{words.count(cancelled, 'deletion')} cancelled: {stays} in the archive."
+        click.echo(told if cancelled else "Nothing waited to be deleted; nothing was changed.")
 
 
 @deletions.command(short_help="Store again what was deleted.")

@@ -12,15 +12,16 @@ from dicomsync.dicomweb import (
     Deletion,
     Failed,
     Identified,
-    Outcome,
     Part,
     Referenced,
     StoreAnswer,
     StoreResponse,
 )
-from dicomsync.errors import BadAnswer, NoAnswer, NotThere, Refused, UsageProblem
+from dicomsync.errors import BadAnswer, NoAnswer, NotThere, Refused
 
+from . import erasing
 from .disk import Hangs
+from .erasing import Crash
 
 CHUNKS_READ = 2  # of a body that is cut off in the middle
 LATE_BROKEN_SECONDS, LATE_TIMEOUT_SECONDS = 25.0, 250.0  # for so long it may still be storing
@@ -48,17 +49,9 @@ ASKED_WAYS = (
     "not-there",
     "refused",
 )
-DELETE_WAYS = ("delete", "unable", "unreachable", "timeout", "refused", "later", "never", "garbage", "lose",
-               "done-refused", "crash", "crash-done")  # fmt: skip
-DELETE_STATUSES = (400, 403, 404, 405, 409, 500, 501, 503)
-LATE_DELETE_SECONDS = 40.0  # for so long a deletion that was taken may take
 SILENT_WAYS = ("lose", "crash-kept", "some", "late-broken", "late-timeout", "timeout")
 REFUSING_WAYS = ("status", "status-kept", "early", "lie", "fail")
 KINDS = ("dicom-server", "orthanc", "google", "dcm4chee", "generic")
-
-
-class Crash(BaseException):
-    """The daemon ends here, as by kill -9."""
 
 
 @dataclass
@@ -118,7 +111,7 @@ class Archive:
             self.shown_at[uid] = now  # late is late enough
         for at, uid in [one for one in self.late_deletes if one[0] <= now]:
             self.late_deletes.remove((at, uid))
-            self._delete(uid)
+            self.erase(uid)
 
     def put(self, uid: str, study: str, body: bytes) -> None:
         """Somebody else stores something."""
@@ -365,46 +358,12 @@ class Archive:
     # deleting
 
     def delete(self, study: str, series: str, sop: str, *, alone: bool) -> Deletion:
-        """Delete one instance, in the way that is on; the next one is honest again."""
+        """Delete one instance, in the way that is on."""
         self._reach()
-        way, self.delete_way = self.delete_way, "delete"
-        if way != "delete":
-            self.faults[f"delete {way}"] = self.faults.get(f"delete {way}", 0) + 1
-        match way:
-            case "unable":
-                raise UsageProblem("no such thing; nothing was deleted")
-            case "crash":
-                raise Crash("delete: not sent")
-            case "unreachable":
-                raise NoAnswer("unreachable", "no connection")
-        self.deletes((study, series, sop), alone)
-        return self._answer_delete(way, study, sop)
+        return erasing.delete(self, (study, series, sop), alone)
 
-    def _answer_delete(self, way: str, study: str, sop: str) -> Deletion:
-        there = self.studies.get(sop) == study and sop in self.held
-        match way:
-            case "timeout":
-                raise NoAnswer("timeout", "no answer")
-            case "refused":
-                raise Refused("no", status=DELETE_STATUSES[self.delete_argument % len(DELETE_STATUSES)])
-            case "later" | "never":
-                if way == "later" and there:
-                    self.late_deletes.append((self.now() + LATE_DELETE_SECONDS * self.luck.random(), sop))
-                return Deletion(Outcome.UNFINISHED, 202)
-            case "garbage":
-                raise BadAnswer("not DICOMweb")
-        if there:
-            self._delete(sop)
-        match way:
-            case "lose":
-                raise NoAnswer("broken", "gone")
-            case "done-refused":
-                raise Refused("no", status=500)
-            case "crash-done":
-                raise Crash("delete: no answer read")
-        return Deletion(Outcome.DELETED, 200) if there else Deletion(Outcome.ABSENT, 404)
-
-    def _delete(self, uid: str) -> None:
+    def erase(self, uid: str) -> None:
+        """Let go of what a DELETE named."""
         if self.held.pop(uid, None) is not None:
             self.log.append(("mirrored", uid))
 

@@ -9,9 +9,10 @@ from dicomsync import orders
 from dicomsync.model import MARKER
 
 from . import blobs
-from .archive import ASKED_WAYS, DELETE_WAYS, WAYS
+from .archive import ASKED_WAYS, WAYS
 from .ledgers import CRASH_POINTS, FAULTS, LOSSES
-from .mirrors import EXCLUDED, MODES, OTHER_DISK, RULES, WITHIN, Config
+from .mirrors import OTHER_DISK
+from .oracle import STATE, UID
 from .site import DIRECTORIES, FOLDERS, NAMES, PATHS, Site
 
 Happening = tuple[str, int, int]
@@ -22,15 +23,18 @@ ERRNOS = (13, 5, 116, -1)  # EACCES, EIO, ESTALE; -1 hangs
 Act = Callable[[Site, int, int], object]
 
 
-def _path(n: int) -> bytes:
+def path_of(n: int) -> bytes:
+    """Choose a path."""
     return PATHS[n % len(PATHS)]
 
 
-def _blob(n: int) -> blobs.Blob:
+def blob_of(n: int) -> blobs.Blob:
+    """Choose a whole content."""
     return blobs.universe()[n % len(blobs.universe())]
 
 
-def _existing(site: Site, n: int) -> bytes | None:
+def existing(site: Site, n: int) -> bytes | None:
+    """Choose a file that is there."""
     paths = [path for root in FOLDERS for path, _ in site.disk.files(root) if MARKER not in path]
     return paths[n % len(paths)] if paths else None
 
@@ -40,19 +44,19 @@ def _existing(site: Site, n: int) -> bytes | None:
 
 def put(site: Site, a: int, b: int) -> None:
     """A whole file is written, perhaps over another."""
-    site.disk.write(_path(b), _blob(a).data)
-    site.changed(_path(b))
+    site.disk.write(path_of(b), blob_of(a).data)
+    site.changed(path_of(b))
 
 
 def replace(site: Site, a: int, b: int) -> None:
     """A file is written beside and renamed into place, with the old one's modification time."""
-    site.disk.replace(_path(b), _blob(a).data)
-    site.changed(_path(b))
+    site.disk.replace(path_of(b), blob_of(a).data)
+    site.changed(path_of(b))
 
 
 def edit(site: Site, a: int, b: int) -> None:
     """A file gets another whole content of the same instance."""
-    path = _existing(site, b)
+    path = existing(site, b)
     blob = blobs.by_data().get(site.disk.find(path).data) if path else None  # type: ignore[union-attr]
     if path and blob:
         others = [one for one in blobs.universe() if one.sop == blob.sop]
@@ -62,12 +66,12 @@ def edit(site: Site, a: int, b: int) -> None:
 
 def begin(site: Site, a: int, b: int) -> None:
     """A modality begins to write a file."""
-    data = _blob(a).data
+    data = blob_of(a).data
     part = data[: 1 + a * 37 % (len(data) - 1)]
-    site.growing[_path(b)] = (data, len(part))
+    site.growing[path_of(b)] = (data, len(part))
     site.oracle.wrote(part)
-    site.disk.write(_path(b), part)
-    site.changed(_path(b))
+    site.disk.write(path_of(b), part)
+    site.changed(path_of(b))
 
 
 def grow(site: Site, a: int, b: int) -> None:
@@ -92,65 +96,67 @@ def grow(site: Site, a: int, b: int) -> None:
 
 def preallocate(site: Site, a: int, b: int) -> None:
     """A modality reserves the space of a file before it writes it."""
-    blob = _blob(a)
+    blob = blob_of(a)
     done = blob.pixels_at if a % 2 else 300
     now = blob.data[:done] + bytes(len(blob.data) - done + (512 if a % 5 == 0 else 0))
-    site.growing[_path(b)] = (blob.data, done)
+    site.growing[path_of(b)] = (blob.data, done)
     site.oracle.wrote(now, plausible=done == blob.pixels_at)
-    site.disk.write(_path(b), now)
-    site.changed(_path(b))
+    site.disk.write(path_of(b), now)
+    site.changed(path_of(b))
 
 
 def junk(site: Site, a: int, b: int) -> None:
     """Something that is not DICOM is written."""
     data = (b"", b"hello", bytes(600), b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICM" + bytes(300))[a % 5]
     site.oracle.wrote(data)
-    site.disk.write(_path(b), data)
-    site.changed(_path(b))
+    site.disk.write(path_of(b), data)
+    site.changed(path_of(b))
 
 
 def special(site: Site, a: int, b: int) -> None:
     """A link or a pipe takes a name."""
-    site.disk.special(_path(b), stat.S_IFLNK if a % 2 else stat.S_IFIFO)
+    site.disk.special(path_of(b), stat.S_IFLNK if a % 2 else stat.S_IFIFO)
 
 
 def rename(site: Site, a: int, b: int) -> None:
     """A file is moved, perhaps over another."""
-    path = _existing(site, a)
-    if path and site.disk.rename(path, _path(b)):
+    path = existing(site, a)
+    if path and site.disk.rename(path, path_of(b)):
         site.changed(path)
-        site.changed(_path(b))
+        site.changed(path_of(b))
 
 
-def rename_beside(site: Site, a: int, b: int) -> None:
-    """A file gets another name in its directory."""
-    path = _existing(site, a)
+def beside(site: Site, a: int, b: int) -> None:
+    """A file gets another name in its directory, or one more."""
+    path = existing(site, a)
     if path:
-        beside = path.rpartition(b"/")[0] + b"/" + NAMES[b % len(NAMES)]
-        if beside != path and site.disk.rename(path, beside):
+        other = path.rpartition(b"/")[0] + b"/" + NAMES[b % len(NAMES)]
+        if b // len(NAMES) % 2:
+            site.disk.link(path, other)
+        elif other != path and site.disk.rename(path, other):
             site.changed(path)
-            site.changed(beside)
+        site.changed(other)
 
 
 def copy(site: Site, a: int, b: int) -> None:
     """A file is copied."""
-    path = _existing(site, a)
+    path = existing(site, a)
     if path and (node := site.disk.find(path)) is not None:
-        site.disk.write(_path(b), node.data)
-        site.changed(_path(b))
+        site.disk.write(path_of(b), node.data)
+        site.changed(path_of(b))
 
 
 def link(site: Site, a: int, b: int) -> None:
     """A file gets one more name."""
-    path = _existing(site, a)
+    path = existing(site, a)
     if path:
-        site.disk.link(path, _path(b))
-        site.changed(_path(b))
+        site.disk.link(path, path_of(b))
+        site.changed(path_of(b))
 
 
 def touch(site: Site, a: int, b: int) -> None:
     """A file's times are set."""
-    path = _existing(site, a)
+    path = existing(site, a)
     if path:
         site.disk.utime(path, site.wall - b % 10_000)
         site.changed(path)
@@ -158,7 +164,7 @@ def touch(site: Site, a: int, b: int) -> None:
 
 def remove(site: Site, a: int, b: int) -> None:
     """A file is deleted."""
-    path = _existing(site, a)
+    path = existing(site, a)
     if path:
         site.disk.remove(path)
         site.changed(path)
@@ -184,6 +190,32 @@ def move_tree(site: Site, a: int, b: int) -> None:
         site.disk.rename(path, b"/elsewhere")
     elif site.disk.find(path) is None:
         site.disk.rename(b"/elsewhere", path)
+    site.changed(path)
+
+
+def comes_back(site: Site, a: int, b: int) -> None:
+    """A file of an instance that was missed is there again, with what it held or with something else."""
+    missed = [row[UID] for row in site.oracle.rows[0].values() if row[STATE] == "missed"]
+    if missed:
+        others = [one for one in blobs.universe() if one.sop == missed[a % len(missed)]]
+        site.disk.write(path_of(b), others[b % len(others)].data)
+        site.changed(path_of(b))
+
+
+def while_read(site: Site, a: int, b: int) -> None:
+    """A file whose header is about to be read goes, gets another name, or is another one."""
+    jobs = [job for job in site.hands.out if job.name == "read_headers" and not job.done]
+    paths = [path for job in jobs for path, _ in job.arguments[0]]
+    if not paths:
+        return
+    path = paths[b % len(paths)]
+    match a % 3:
+        case 0:
+            site.disk.remove(path)
+        case 1:
+            site.disk.rename(path, path.rpartition(b"/")[0] + b"/" + NAMES[b // 3 % len(NAMES)])
+        case 2:
+            site.disk.replace(path, blob_of(b).data)
     site.changed(path)
 
 
@@ -215,119 +247,10 @@ def away(site: Site, a: int, b: int) -> None:
 
 def unreadable(site: Site, a: int, b: int) -> None:
     """A directory or a file cannot be read, does not answer, or does so again."""
-    where = DIRECTORIES[a % len(DIRECTORIES)] if a % 3 else _existing(site, a)
+    where = DIRECTORIES[a % len(DIRECTORIES)] if a % 3 else existing(site, a)
     node = site.disk.find(where) if where else None
     if node is not None:
         node.fault = 0 if node.fault else ERRNOS[b % len(ERRNOS)]
-
-
-def link_elsewhere(site: Site, a: int, b: int) -> None:
-    """A file goes, and stays under another name: a hard link, a copy or by being moved."""
-    path = _existing(site, a)
-    if path and path != _path(b):
-        (link, copy, rename)[a % 3](site, a, b)
-        site.disk.remove(path)
-        site.changed(path)
-
-
-def fresh(site: Site, a: int, b: int) -> bytes | None:
-    """A modality writes an instance that nobody has seen before, under a name that is free."""
-    known = {row[1] for row in site.oracle.rows[0].values()} | site.oracle.deletions.anywhere
-    new = [one for one in blobs.universe() if one.sop not in known]
-    free = [path for path in PATHS if site.disk.find(path) is None]
-    if not new or not free:
-        return None
-    path = free[b % len(free)]
-    site.disk.write(path, new[a % len(new)].data)
-    site.changed(path)
-    return path
-
-
-def mistake(site: Site, a: int, b: int) -> None:
-    """A test image is made, stored, and removed soon after."""
-    path = fresh(site, a, b)
-    if path is not None:
-        site.passes((100.0, 200.0, 300.0)[a % 3])
-        remove_one(site, path)
-
-
-def remove_one(site: Site, path: bytes) -> None:
-    """This file is deleted, if it is one."""
-    node = site.disk.find(path)
-    if node is not None and node.kind == stat.S_IFREG:
-        site.disk.remove(path)
-        site.changed(path)
-
-
-def purge(site: Site, a: int, b: int) -> None:
-    """A modality clears its disk: many files go at once."""
-    for path, _ in list(site.disk.files(FOLDERS[a % 2])):
-        if MARKER not in path and (b % 3 or path[-5:] != b"1.dcm"):
-            remove_one(site, path)
-
-
-# mirrored deletions
-
-
-def mirror(site: Site, a: int, b: int) -> None:
-    """The config says something else of deletions, or of names that are left out."""
-    config = Config(
-        MODES[a % len(MODES)],
-        WITHIN[b % len(WITHIN)],
-        RULES[a // 8 % len(RULES)],
-        EXCLUDED[b // 8 % len(EXCLUDED)],
-    )
-    site.mirrors.configure(config)
-
-
-def enrol(site: Site, a: int, b: int) -> None:
-    """A person enrols a folder."""
-    site.mirrors.enrol(FOLDERS[a % 2])
-
-
-def marker(site: Site, a: int, b: int) -> None:
-    """Something becomes of a folder's marker."""
-    site.mirrors.spoil_marker(FOLDERS[a % 2], b)
-
-
-def mount(site: Site, a: int, b: int) -> None:
-    """A disk is mounted below a folder, or lost, or there again."""
-    site.mirrors.mount(FOLDERS[a % 2] + (b"/a", b"/b")[b % 2])
-
-
-def deletes_oddly(site: Site, a: int, b: int) -> None:
-    """The archive takes the next DELETE in its own way."""
-    site.archive.delete_way, site.archive.delete_argument = DELETE_WAYS[a % len(DELETE_WAYS)], b
-
-
-def person(site: Site, a: int, b: int) -> None:
-    """A person approves, cancels or undoes deletions."""
-    gone = sorted(row[1] for row in site.oracle.rows[0].values() if row[2:4] == ("deleted", "mirrored"))
-    match a % 12:
-        case 0:
-            site.mirrors.cancel(b)
-        case 1 | 2 | 3 if gone:
-            site.mirrors.undo(gone[b % len(gone)])
-        case _:
-            site.mirrors.approve(FOLDERS[b % 2])
-
-
-def no_room(site: Site, a: int, b: int) -> None:
-    """The disk with the trash is full, or is not any more."""
-    site.mirrors.hybrid.full = not site.mirrors.hybrid.full
-
-
-def replaced_there(site: Site, a: int, b: int) -> None:
-    """Somebody puts another content in the place of what the archive has."""
-    blob = _blob(a)
-    if blob.sop in site.archive.held:
-        site.archive.remove(blob.sop)
-        site.archive.put(blob.sop, blob.study, blob.data)
-
-
-def long(site: Site, a: int, b: int) -> None:
-    """The daemon is left alone for longer."""
-    site.passes((700.0, 1300.0, 2500.0)[a % 3])
 
 
 # watcher
@@ -380,7 +303,7 @@ def condition(site: Site, a: int, b: int) -> None:
 
 def foreign(site: Site, a: int, b: int) -> None:
     """Somebody else stores or deletes an instance, or puts an old backup in the archive's place."""
-    archive, blob = site.archive, _blob(a)
+    archive, blob = site.archive, blob_of(a)
     match b % 8:
         case 0 | 1 | 2:
             archive.put(blob.sop, blob.study, blob.data)
@@ -443,7 +366,7 @@ def again(site: Site, a: int, b: int) -> None:
 
 def command(site: Site, a: int, b: int) -> None:
     """A person asks for something."""
-    blob = _blob(b)
+    blob = blob_of(b)
     match a % 7:
         case 0:
             site.retry(orders.Retry(rejected=True))
@@ -455,6 +378,19 @@ def command(site: Site, a: int, b: int) -> None:
             site.visit((*DIRECTORIES, *PATHS)[b % (len(DIRECTORIES) + len(PATHS))])
         case 5 | 6:
             site.withdraw(b)
+
+
+def all_at_once(site: Site, a: int, b: int) -> None:
+    """All that is out comes back, and a person asks for something, or for what it is about, in one turn."""
+    for _ in range(len(site.hands.out)):
+        site.work(0)
+        site.bring(0)
+    path = existing(site, b)
+    blob = blobs.by_data().get(site.disk.find(path).data) if path else None  # type: ignore[union-attr]
+    if blob and a % 2:
+        site.withdraw(blobs.universe().index(blob))
+    else:
+        command(site, a, b)
 
 
 def ledger(site: Site, a: int, b: int) -> None:
@@ -484,28 +420,18 @@ def clock(site: Site, a: int, b: int) -> None:
 
 
 ACTS: dict[Act, int] = {
-    put: 12, replace: 3, edit: 5, begin: 4, grow: 6, preallocate: 2, junk: 2, special: 1, rename: 4,
-    rename_beside: 3, copy: 4, link: 2, touch: 3, remove: 4, remove_tree: 1, move_tree: 2, while_sent: 4,
+    put: 12, replace: 3, edit: 5, begin: 4, grow: 6, preallocate: 2, junk: 4, special: 1, rename: 4,
+    beside: 3, copy: 4, link: 2, touch: 3, remove: 4, remove_tree: 1, move_tree: 3, while_sent: 4,
     away: 1, unreadable: 2, hints: 10, answers: 10, asked_oddly: 4, condition: 2, foreign: 2, turn: 30,
     work: 30, bring: 30, live: 12, crash: 5, power_cut: 1, start: 5, again: 1, command: 4, ledger: 2,
-    ledger_lost: 1, clock: 12,
+    all_at_once: 3, while_read: 4, comes_back: 3, ledger_lost: 2, clock: 12,
 }  # fmt: skip
-MIRRORED: dict[Act, int] = {
-    put: 3, replace: 1, edit: 1, begin: 1, grow: 2, preallocate: 1, junk: 1, special: 1, rename: 2, copy: 1,
-    link: 1, touch: 2, remove: 6, remove_tree: 1, move_tree: 1, while_sent: 1, away: 3, unreadable: 2,
-    hints: 8, answers: 1, asked_oddly: 2, condition: 1, foreign: 1, turn: 8, work: 8, bring: 8, live: 10,
-    crash: 3, power_cut: 1, start: 14, again: 2, command: 1, ledger: 1, ledger_lost: 1, clock: 5,
-    fresh: 30, mistake: 20, long: 20, link_elsewhere: 3, purge: 1, mirror: 1, enrol: 3, marker: 1, mount: 1,
-    deletes_oddly: 4, person: 10, no_room: 1, replaced_there: 1,
-}  # fmt: skip
-"""How often each happens in a life of folders whose deletions are mirrored."""
-BY_NAME = {act.__name__: act for act in ACTS | MIRRORED}
+BY_NAME = {act.__name__: act for act in ACTS}
 FAULTY = frozenset({"answers", "asked_oddly", "condition", "foreign", "crash", "power_cut", "away",
-                    "unreadable", "ledger", "ledger_lost", "while_sent", "remove_tree",
-                    "move_tree", "purge", "link_elsewhere", "marker", "mount", "deletes_oddly", "no_room",
-                    "replaced_there"})  # fmt: skip
+                    "unreadable", "ledger", "ledger_lost", "while_sent", "while_read",
+                    "remove_tree", "move_tree"})  # fmt: skip
 WITH_FILES = frozenset(
     {"put", "replace", "edit", "begin", "grow", "preallocate", "junk", "special", "rename"}
 )
-WITH_FILES |= {"copy", "link", "touch", "remove", "remove_tree", "move_tree", "while_sent"}
-WITH_FILES |= {"rename_beside", "fresh", "link_elsewhere", "purge"}
+WITH_FILES |= {"beside", "copy", "link", "touch", "remove", "remove_tree", "move_tree", "while_sent"}
+WITH_FILES |= {"while_read", "comes_back"}

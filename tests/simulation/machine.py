@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from . import happenings
+from . import happenings, leaving
 from .happenings import Act
 from .programs import happens, quiet
 from .site import Site
@@ -72,14 +72,14 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule(
         name=one_of(
-            happenings.mirror,
-            happenings.enrol,
-            happenings.marker,
-            happenings.mount,
-            happenings.deletes_oddly,
-            happenings.person,
-            happenings.no_room,
-            happenings.replaced_there,
+            leaving.mirror,
+            leaving.enrol,
+            leaving.marker,
+            leaving.mount,
+            leaving.deletes_oddly,
+            leaving.person,
+            leaving.no_room,
+            leaving.replaced_there,
         ),
         a=NUMBERS,
         b=NUMBERS,
@@ -87,7 +87,11 @@ class LifeMachine(RuleBasedStateMachine):
     def deletions(self, name: str, a: int, b: int) -> None:
         happens(self.site, (name, a, b))
 
-    @rule(name=one_of(happenings.command, happenings.ledger, happenings.clock), a=NUMBERS, b=NUMBERS)
+    @rule(
+        name=one_of(happenings.command, happenings.all_at_once, happenings.ledger, happenings.clock),
+        a=NUMBERS,
+        b=NUMBERS,
+    )
     def around(self, name: str, a: int, b: int) -> None:
         happens(self.site, (name, a, b))
 

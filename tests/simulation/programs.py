@@ -16,7 +16,8 @@ from pathlib import Path
 from dicomsync import orders
 
 from . import trial
-from .happenings import ACTS, BY_NAME, FAULTY, MIRRORED, Happening, Program
+from .happenings import ACTS, Happening, Program
+from .leaving import BY_NAME, FAULTS, MIRRORED
 from .site import Site
 from .verdict import Violation, promise
 
@@ -39,7 +40,7 @@ def happens(site: Site, happening: Happening) -> None:
     """Let one thing happen, and have it judged."""
     name, a, b = happening
     BY_NAME[name](site, a, b)
-    if name in FAULTY:
+    if name in FAULTS:
         site.oracle.count("fault", name)
     site.oracle.check()
 
@@ -137,3 +138,4 @@ def shortened(seed: int, program: Program, broken: str, most: int = 400) -> Prog
         if size == 1:
             break
         size = max(1, size // 2)
+    return program

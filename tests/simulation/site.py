@@ -26,8 +26,9 @@ from dicomsync.model import Folder, Moment
 from dicomsync.work import Pace
 
 from . import blobs
-from .archive import KINDS, Archive, Crash
+from .archive import KINDS, Archive
 from .disk import Disk, DiskOs, Node
+from .erasing import Crash
 from .hands import Hands
 from .ledgers import Faults, Module, lose
 from .mirrors import Mirrors
