@@ -226,9 +226,10 @@ class Evidence:
         one.proving = False
         after = self.tick(one, looked_at, looked.before, now) or one.unhealthy(looked.after)
         scan = replace(scan, after=after)
-        if Seen.UNSEEN in looked.seen or deletion.proves_nothing(scan, one.enrolled or one.stands_for):
+        if deletion.proves_nothing(scan, one.enrolled or one.stands_for):
             return
         over = self.row(one).seconds + (now.mono - looked_at)
+        left = []
         for removal_id, seen, gone in zip(ids, looked.seen, looked.directories_gone, strict=True):
             each = self._ledger.removal(removal_id)
             if each is None or each.stage == "deleting":
@@ -236,7 +237,11 @@ class Evidence:
             if why := self.against(one, each, seen):
                 self.give_up(each, why, now)
             else:
-                self._advance(each, scan, over, now, directory_gone=gone)
+                left.append((each, seen, gone))
+        if any(seen is Seen.UNSEEN for _, seen, _ in left):
+            return  # what is in the way of one may be in the way of all
+        for each, _, gone in left:
+            self._advance(each, scan, over, now, directory_gone=gone)
         self.guard(one, now)
 
     def against(self, one: Mirrored, each: Removal, seen: Seen) -> str:
@@ -245,6 +250,8 @@ class Evidence:
             return "elsewhere"
         if seen is Seen.THERE:
             return "reappeared"
+        if not self._ledger.paths_of(each.due.instance_id):
+            return "name-taken"
         left = self._ledger.left(each, self.row(one))
         return deletion.ineligible(left, one.folder.delete_within_seconds)
 

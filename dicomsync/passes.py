@@ -107,6 +107,7 @@ class Passes:
         self.unreadable: dict[bytes, str] = {}  # directories that cannot be read, and why: they are told
         self.away = False  # the folder itself is not there
         self._mount = b""  # where it was when it was
+        self._patterns = json.dumps([folder.include, folder.exclude])
         self._quick_at = self._full_at = float("-inf")
         self.observer: Observer | None = None
         self.last: Pass | None = None
@@ -135,7 +136,7 @@ class Passes:
 
     def hint(self, directories: Iterable[bytes], *, everywhere: bool = False) -> None:
         """Take directories of this folder that are worth a look; `everywhere` asks for a full pass."""
-        self._hinted |= dict.fromkeys(directories)
+        self._hinted |= dict.fromkeys(one for one in directories if not scan.left_out(one, self._folder))
         if everywhere:
             self._full_at = float("-inf")
 
@@ -176,7 +177,7 @@ class Passes:
         if not (full or self._hinted or now.mono >= self._quick_at):
             return
         hinted, self._hinted = tuple(self._hinted), {}
-        number = self._ledger.begin_scan(self._folder.path, now.wall)
+        number = self._ledger.begin_scan(self._folder.path, now.wall, self._patterns)
         self._mount = number.mount
         if full:
             self._now = Pass(number, scan.start(self._folder), full, now.mono)
@@ -189,7 +190,7 @@ class Passes:
         self._now = Pass(number, position, full, now.mono, glanced=glance)
 
     def _begin_asked(self, asked: Asked, now: Moment) -> None:
-        number = self._ledger.begin_scan(self._folder.path, now.wall)
+        number = self._ledger.begin_scan(self._folder.path, now.wall, self._patterns)
         self._mount = number.mount
         position = scan.Position(((self._folder.path, b"", False),))
         self._now = Pass(number, position, full=False, began=now.mono, asked=asked)
@@ -293,7 +294,7 @@ class Passes:
 
     def _glanced(self, one: Pass, changed: tuple[bytes, ...], now: Moment) -> None:
         self._back(now)
-        todo = tuple((path, b"", False) for path in changed)
+        todo = tuple((path, b"", False) for path in changed if not scan.left_out(path, self._folder))
         one.position = replace(one.position, todo=(*one.position.todo, *todo))
 
     def _swept(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:

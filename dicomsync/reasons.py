@@ -97,6 +97,7 @@ DELETION_REASONS: dict[str, str] = {
     # nothing comes of it: the instance stays in the archive
     "reappeared": "a file with it is there again",
     "elsewhere": "another file holds it, or may: it was renamed, moved or copied",
+    "name-taken": "another file has its name now, so that nothing proves that it was removed",
     "cancelled": "a person cancelled it (`deletions cancel`)",
     "off": "its folder does not mirror any more",
     "not-stored": "it is not stored: refused, in conflict, superseded, missed or deleted by a person",

@@ -412,6 +412,12 @@ def _lies_in(path: bytes, directory: bytes) -> bool:
     return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
 
 
+def left_out(directory: bytes, folder: Folder) -> bool:
+    """Say whether a scan of `folder` leaves out a directory in it, by its name or one above."""
+    names = directory[len(folder.path) :].split(b"/")
+    return any(name == MARKER or _matching(name, folder.exclude) for name in names if name)
+
+
 def obstacle(path: bytes, folder: Folder) -> str:
     """Say in words why a scan of `folder` does not come by `path`, which lies in it; "" if it does."""
     below = path[len(folder.path) :].strip(b"/")

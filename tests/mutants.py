@@ -39,6 +39,139 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "M1",
+        "a folder is the enrolled one whatever its marker",
+        "deletion.py",
+        """\
+    if seen.marker != enrolled.marker:
+        return "marker-other"
+""",
+        "",
+        ("tests/test_deletion.py::test_a_folder_is_healthy_only_as_the_very_one_that_was_enrolled",),
+    ),
+    Mutant(
+        "M1b",
+        "a marker that is not there is none the worse",
+        "deletion.py",
+        """\
+    if seen.problem:
+        return seen.problem
+""",
+        "",
+        ("tests/test_deletion.py::test_a_folder_is_healthy_only_as_the_very_one_that_was_enrolled",),
+    ),
+    Mutant(
+        "M2c",
+        "an error in looking for what left is taken for absence",
+        "removal.py",
+        """\
+        pass
+    except OSError:
+        return Seen.UNSEEN""",
+        """\
+        pass
+    except OSError:
+        return Seen.ABSENT""",
+        ("tests/test_roots.py::test_any_other_error_proves_nothing",),
+    ),
+    Mutant(
+        "M3",
+        "that an event told of it counts as the first proof",
+        "ledger/mirrors.py",
+        """\
+            "INSERT INTO removals (root_id, instance_id, stage, left_at) VALUES (?, ?, 'left', ?)",""",
+        """\
+            "INSERT INTO removals (root_id, instance_id, stage, left_at, first_scan, first_seconds)"
+            " VALUES (?, ?, 'absent', ?, 0, 0)",""",
+        ("tests/test_mirroring.py::test_an_event_is_no_evidence_and_one_full_pass_is_not_enough",),
+    ),
+    Mutant(
+        "M16",
+        "one full pass is proof enough",
+        "deletion.py",
+        "return scan.number > first_scan and",
+        "return True or scan.number > first_scan and",
+        ("tests/test_deletion.py::test_the_second_pass_is_another_one_and_long_enough_after_the_first",),
+    ),
+    Mutant(
+        "M17",
+        "one more than `max_deletions` is let by",
+        "deletion.py",
+        "    if eligible > rules.max_deletions:",
+        "    if eligible > rules.max_deletions + 1:",
+        (
+            "tests/test_deletion.py::test_a_guard_is_tripped_by_more_than_so_many_a_share_an_emptied_folder_a_directory",
+        ),
+    ),
+    Mutant(
+        "M17b",
+        "the guards count a pass, not a day",
+        "evidence.py",
+        "            len(counted) + self._ledger.gone_lately(row),",
+        "            len(counted),",
+        ("tests/test_mirroring.py::test_the_guard_counts_over_a_day_and_not_over_a_pass",),
+    ),
+    Mutant(
+        "M18",
+        "the grace goes by the wall clock",
+        "evidence.py",
+        "        self._ledger.tick(one.root_id, served, problem)",
+        """\
+        served = max(0.0, now.wall - float(self._ledger.fact(JUMPED) or now.wall))
+        self._ledger.tick(one.root_id, served, problem)""",
+        ("tests/test_mirroring.py::test_a_restart_loses_no_evidence_and_the_time_in_between_is_not_served",),
+    ),
+    Mutant(
+        "M19",
+        "the study is deleted",
+        "removal.py",
+        """\
+            due.study_instance_uid, due.series_instance_uid, due.sop_instance_uid, alone=True
+""",
+        """\
+            due.study_instance_uid, "", "", alone=True
+""",
+        (
+            "tests/test_mirroring.py::"
+            "test_what_is_removed_soon_after_it_was_stored_is_deleted_after_its_grace_and_not_before",
+        ),
+    ),
+    Mutant(
+        "M20",
+        "evidence goes on under other patterns, or another config",
+        "ledger/mirrors.py",
+        "        elif row[1] != conditions:",
+        "        elif row[1] is None:",
+        ("tests/test_mirroring.py::test_another_config_has_the_evidence_begin_again",),
+    ),
+    Mutant(
+        "M20b",
+        "what other patterns bring to light came live",
+        "ledger/files.py",
+        "CASE WHEN patterns = ?2 THEN scanned_at END",
+        "scanned_at",
+        (
+            "tests/test_mirroring.py::"
+            "test_what_other_patterns_bring_to_light_was_there_before_and_is_not_mirrored",
+        ),
+    ),
+    Mutant(
+        "M21",
+        "a ledger that was lost may delete what was stored before",
+        "ledger/mirrors.py",
+        "            ledger_trusted=one.due.instance_id > self._last_distrusted(LEDGER_FROM),",
+        "            ledger_trusted=True,",
+        ("tests/test_mirroring.py::test_what_was_stored_before_the_ledger_was_restored_is_never_deleted",),
+    ),
+    Mutant(
+        "I4",
+        "it is deleted without a copy that is equal",
+        "removal.py",
+        "            if running.digest() != due.sha256 or fetched_bytes != due.size_bytes:",
+        "            if fetched_bytes < 0:",
+        ("tests/test_mirroring.py::test_it_is_told_why_nothing_came_of_it",),
+    ),
+    Mutant(
         "M2",
         "an error in looking is taken for absence",
         "scan.py",

@@ -146,6 +146,13 @@ def overwritten_there(world: Mirrored) -> None:
     world.archive.held["1.2.3.1"] = world.archive.held["1.2.3.1"][:-1] + b"x"
 
 
+def overwritten_there_in_its_grace(world: Mirrored) -> None:
+    (world.folder / "test.dcm").unlink()
+    world.hours(0.8)
+    assert world.state("1.2.3.1") is S.LEAVING
+    world.archive.held["1.2.3.1"] = world.archive.held["1.2.3.1"][:-1] + b"x"
+
+
 def lost_there(world: Mirrored) -> None:
     (world.folder / "test.dcm").unlink()
     del world.archive.held["1.2.3.1"]
@@ -186,6 +193,7 @@ def came_back_elsewhere(world: Mirrored) -> None:
     [
         (gone_late, "stays late"),
         (overwritten_there, "stays differs-there"),
+        (overwritten_there_in_its_grace, "stays differs-there"),
         (lost_there, "stays lost-there"),
         (copied, "stays elsewhere"),
         (linked, "stays reappeared"),
@@ -215,6 +223,55 @@ def test_what_is_removed_while_something_of_its_study_is_open_waits(world: Mirro
     assert not world.archive.deletions
     assert [one.reason for one in world.removals] == ["study-open"]
     assert world.state(uid) is S.LEAVING
+
+
+def test_an_event_is_no_evidence_and_one_full_pass_is_not_enough(world: Mirrored) -> None:
+    world.store("test.dcm", "a.dcm", "b.dcm", "c.dcm")
+    (world.folder / "test.dcm").unlink()
+    world.engine.hint([os.fsencode(world.folder)])
+    world.passes(20, step=5)
+    assert [one.stage for one in world.removals] == ["left"]
+    world.engine.hint([], everywhere=True)
+    world.passes(20, step=5)
+    assert [one.stage for one in world.removals] == ["absent"]
+
+
+def test_what_narrower_patterns_leave_out_has_not_left(world: Mirrored) -> None:
+    uid, *_ = world.store("test.dcm", "a.dcm", "b.dcm", "c.dcm")
+    world.exclude = ("test*",)
+    world.again()
+    world.hours(3)
+    assert not world.archive.deletions
+    assert not world.removals
+    assert world.state(uid) is S.STORED
+
+
+def test_what_other_patterns_bring_to_light_was_there_before_and_is_not_mirrored(world: Mirrored) -> None:
+    world.exclude = ("old",)
+    world.again()
+    world.store("a.dcm", "b.dcm", "c.dcm")
+    world.put("old/from-last-year.dcm", "1.2.3.9")
+    world.exclude = ()
+    world.again()
+    world.passes(120, step=5)
+    assert world.state("1.2.3.9") is S.STORED
+    (world.folder / "old" / "from-last-year.dcm").unlink()
+    world.hours(3)
+    assert not world.archive.deletions
+    assert world.why("1.2.3.9")[-1] == "stays backlog"
+
+
+def test_what_has_its_name_taken_stays_and_keeps_no_other_back(world: Mirrored) -> None:
+    taken, uid, *_ = world.store("taken.dcm", "test.dcm", "a.dcm", "b.dcm", "c.dcm")
+    for name in ("taken.dcm", "test.dcm"):
+        (world.folder / name).unlink()
+    world.engine.hint([], everywhere=True)
+    world.passes(70, step=5)
+    world.put("taken.dcm", "1.2.3.9")
+    world.hours(3)
+    assert world.archive.deletions == [("1.2.3", "1.2.3.1", uid)]
+    assert world.state(taken) is S.STORED
+    assert world.why(taken)[-1] == "stays name-taken"
 
 
 def test_a_file_that_cannot_be_read_might_be_it_and_keeps_all_back(
@@ -446,6 +503,22 @@ def test_after_a_crash_the_archive_is_asked_and_nothing_is_repeated_blindly(
     again = ["not-deleted interrupted", "deletion-begun"] if point != "K14" else []
     assert world.why(uid)[-2 - len(again) :] == ["deletion-begun", *again, "mirrored"]
     assert len(world.archive.deletions) == {"K13": 1, "K14": 1, "K14, not done": 2}[point]
+
+
+@pytest.mark.parametrize("mode", ["on", "off"])
+def test_what_a_crash_cut_short_is_proved_anew_under_another_config(world: Mirrored, mode: Mirror) -> None:
+    uid, *_ = world.store("test.dcm", "a.dcm", "b.dcm", "c.dcm")
+    (world.folder / "test.dcm").unlink()
+    world.hands.keeps, world.hands.kept = ("delete",), []
+    world.hours(2)
+    assert world.state(uid) is S.DELETING
+    world.mirror, world.rules = mode, replace(RULES, max_deletions=2)
+    world.again()
+    world.hours(1)
+    assert not world.archive.deletions
+    assert world.state(uid) is (S.LEAVING if mode == "on" else S.STORED)
+    world.hours(1)
+    assert world.state(uid) is (S.DELETED if mode == "on" else S.STORED)
 
 
 def refuses(status: int) -> Callable[[str], None]:

@@ -139,6 +139,17 @@ def test_too_many_hints_become_one_full_pass(world: World) -> None:
     assert world.states() == {"stored": 1, "conflict": 1, "file ready": 1}
 
 
+def test_a_directory_that_is_left_out_is_not_read_for_a_hint_or_a_change_in_it(world: World) -> None:
+    world.exclude = ("a",)
+    world.again()
+    world.passes(30)
+    world.put("a/2.dcm", "1.2.3.2")
+    world.put("a/n/3.dcm", "1.2.3.3")
+    world.engine.hint([os.fsencode(world.folder / "a"), os.fsencode(world.folder / "a/n")])
+    world.passes(150, step=5)
+    assert world.states() == {"stored": 1, "file ready": 1}
+
+
 def test_hints_from_elsewhere_are_nobodys(world: World) -> None:
     world.engine.hint([b"/elsewhere"])
     world.turns()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from dicomsync import batching, claims, header, rules
+from dicomsync import batching, claims, deletion, header, rules
 from dicomsync.claims import Claim
 from dicomsync.model import FileState, InstanceState, Transition
 
@@ -49,16 +49,16 @@ def test_a_program_run_again_is_the_same_life() -> None:
 
 
 def test_no_state_is_left_out_of_what_a_long_run_must_come_by() -> None:
-    # a person's decision about a conflict is not simulated, nor are mirrored deletions
-    lived = set(InstanceState) - {InstanceState.SUPERSEDED, InstanceState.LEAVING}
+    lived = set(InstanceState) - {InstanceState.SUPERSEDED}  # a person's decision is not simulated
     for edges, states in ((INSTANCE_EDGES, lived), (FILE_EDGES, set(FileState))):
         assert {new for _, new in edges} == states
-        assert {old for old, _ in edges} == {"-", *states} - {InstanceState.DELETED}
+        assert {old for old, _ in edges} == {"-", *states}
 
 
 # the judge judged: a daemon with each of these faults is found out within a few lives
 
 _verdict, _look, _asked, _decide = rules.after_no_answer, rules.after_look, rules.after_answer, claims.decide
+_waits_for = deletion.waits_for
 
 
 def _resends_at_once(batch: Any, why: str, sent_bytes: int, wait: float) -> rules.Verdict:
@@ -84,6 +84,10 @@ def _takes_any_content_for_the_same(*arguments: Any) -> claims.Decision:
     return replace(found, claim=Claim.SAME) if found.claim is Claim.CONFLICTS else found
 
 
+def _graces_nothing(standing: deletion.Standing, knobs: deletion.Rules) -> str:
+    return _waits_for(replace(standing, graced_seconds=9e9), knobs)
+
+
 MUTANTS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (rules, "after_no_answer", _resends_at_once),
     (rules, "after_look", _believes_one_look),
@@ -92,6 +96,10 @@ MUTANTS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (claims, "decide", _takes_any_content_for_the_same),
     (header, "_check_pixels", lambda *_arguments: None),
     (batching, "due_at", lambda *_arguments: 9e12),
+    (deletion, "confirmed", lambda *_arguments: True),
+    (deletion, "guard", lambda *_arguments, **_more: ""),
+    (deletion, "waits_for", _graces_nothing),
+    (deletion, "waits_for", lambda *_arguments: "grace"),
 )
 
 

@@ -92,6 +92,24 @@ FOUND: dict[str, tuple[int, Program]] = {
          ("live", 2662, 564), ("preallocate", 1259, 3325), ("rename", 1361, 280),
          ("set_back_in_doubt", 1490, 3130)],
     ),
+    # what had lain on a disk mounted below was never given up, and kept all others of its folder back
+    "a removal from a nested mount": (
+        4,
+        [("mirror", 3363, 4029), ("mount", 1160, 2662), ("mistake", 3805, 3868)],
+    ),
+    # its name was taken by the next instance: likewise
+    "a removal whose name is taken": (
+        25,
+        [("mirror", 2164, 610), ("mistake", 1267, 2949), ("long", 1683, 2823), ("fresh", 3897, 384),
+         ("fresh", 2236, 860), ("fresh", 834, 1383)],
+    ),
+    # what the patterns had left out was there all the time, and was taken for live when they did no more
+    "patterns that leave out less": (
+        72,
+        [("mirror", 2904, 95), ("fresh", 2469, 1935), ("fresh", 3686, 912), ("fresh", 390, 1982),
+         ("rename", 1472, 3106), ("long", 1183, 1234), ("hints", 843, 2613), ("mistake", 399, 1248),
+         ("move_tree", 810, 1767)],
+    ),
 }  # fmt: skip
 
 

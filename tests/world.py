@@ -197,6 +197,7 @@ class World:
         self.sends = True
         self.mends = False
         self.after_store: AfterStore = "none"
+        self.exclude: tuple[str, ...] = ()
         self.mirror: Mirror = "off"
         self.within_seconds: float | None = 86_400.0
         self.rules = Rules()
@@ -208,6 +209,7 @@ class World:
         self.ledger = Ledger.open(self.ledger_path, mends=self.mends)
         folder = Folder(
             os.fsencode(self.folder),
+            exclude=self.exclude,
             settle_seconds=self.settle_seconds,
             new_only=self.new_only,
             mirror=self.mirror,

@@ -17,13 +17,15 @@ class FileVerbs:
 
     _db: sqlite3.Connection
 
-    def begin_scan(self, folder: bytes, wall: float = 0.0) -> Scan:
-        """Begin a pass over a folder."""
+    def begin_scan(self, folder: bytes, wall: float = 0.0, patterns: str = "") -> Scan:
+        """Begin a pass over a folder; the first one for other `patterns` finds what was there before them."""
         self._db.execute(
             "INSERT INTO folders (path, seen_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (folder, wall)
         )
         self._db.execute(
-            "UPDATE folders SET scan = (SELECT max(scan) + 1 FROM folders) WHERE path = ?", (folder,)
+            """UPDATE folders SET scan = (SELECT max(scan) + 1 FROM folders),
+                scanned_at = CASE WHEN patterns = ?2 THEN scanned_at END, patterns = ?2 WHERE path = ?1""",
+            (folder, patterns),
         )
         row = self._db.execute(
             "SELECT id, scan, seen_at, scanned_at IS NULL, mount FROM folders WHERE path = ?", (folder,)

@@ -35,6 +35,7 @@ _TABLES = (
         path BLOB NOT NULL UNIQUE,
         scan INTEGER NOT NULL DEFAULT 0, -- number of the latest scan begun
         mount BLOB NOT NULL DEFAULT x'', -- the mount point it was last found on
+        patterns TEXT NOT NULL DEFAULT '', -- of the names that are looked for in it
         seen_at REAL NOT NULL, -- when it was first looked into
         scanned_at REAL, -- end of the latest scan that came to its end
         report TEXT -- what that scan counted, as JSON

@@ -108,6 +108,8 @@ class MirrorVerbs(InstanceVerbs):
             if one.stage in ("absent", "confirmed", "grace"):
                 self._leave_again(one)
                 self.remember("instance", one.due.instance_id, "deletion-begins-again", why, wall)
+            elif one.stage == "deleting":  # what became of it is asked; if nothing did, it begins again
+                self._forget_proofs(one)
 
     def distrust(self, what: str) -> None:
         """Remember which instances there are now: of them something is not to be relied on any more."""
@@ -312,10 +314,17 @@ class MirrorVerbs(InstanceVerbs):
         return None if earlier is None or kept is None else bytes(earlier)
 
     def not_deleted(self, one: Removal, why: str, wall: float) -> None:
-        """Let what the archive still has be a candidate again."""
-        self._stage(one, "grace")
-        self._become(one, InstanceState.LEAVING, REMOVED)
-        self.keep_back(one, why)
+        """Let what the archive still has be a candidate again; by what was proved, if that still holds."""
+        (mode,) = self._db.execute("SELECT mode FROM roots WHERE id = ?", (one.root_id,)).fetchone()
+        if mode == "off":
+            self.give_up(one, "off", wall)
+            return
+        if one.first_scan is None:
+            self._leave_again(one)
+        else:
+            self._stage(one, "grace")
+            self._become(one, InstanceState.LEAVING, REMOVED)
+            self.keep_back(one, why)
         self.remember("instance", one.due.instance_id, "not-deleted", why, wall)
 
     def mirrored(self, one: Removal, seconds: float, at: float, wall: float) -> None:
@@ -420,7 +429,15 @@ class MirrorVerbs(InstanceVerbs):
 
     def _leave_again(self, one: Removal) -> None:
         self._restore(one)
-        self._stage(one, "left", ", first_scan = NULL, first_seconds = NULL, graced_seconds = NULL")
+        self._forget_proofs(one)
+        self._stage(one, "left")
+
+    def _forget_proofs(self, one: Removal) -> None:
+        self._db.execute(
+            """UPDATE removals SET first_scan = NULL, first_seconds = NULL, graced_seconds = NULL
+            WHERE id = ?""",
+            (one.removal_id,),
+        )
 
     def _due_again(self, instance_id: int, reason: str, at: float) -> None:
         row = self._db.execute(

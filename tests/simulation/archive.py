@@ -8,10 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dicomsync import dicomweb
-from dicomsync.dicomweb import Failed, Identified, Part, Referenced, StoreAnswer, StoreResponse
+from dicomsync.dicomweb import (
+    Deletion,
+    Failed,
+    Identified,
+    Part,
+    Referenced,
+    StoreAnswer,
+    StoreResponse,
+)
 from dicomsync.errors import BadAnswer, NoAnswer, NotThere, Refused
 
+from . import erasing
 from .disk import Hangs
+from .erasing import Crash
 
 CHUNKS_READ = 2  # of a body that is cut off in the middle
 LATE_BROKEN_SECONDS, LATE_TIMEOUT_SECONDS = 25.0, 250.0  # for so long it may still be storing
@@ -42,10 +52,6 @@ ASKED_WAYS = (
 SILENT_WAYS = ("lose", "crash-kept", "some", "late-broken", "late-timeout", "timeout")
 REFUSING_WAYS = ("status", "status-kept", "early", "lie", "fail")
 KINDS = ("dicom-server", "orthanc", "google", "dcm4chee", "generic")
-
-
-class Crash(BaseException):
-    """The daemon ends here, as by kill -9."""
 
 
 @dataclass
@@ -85,6 +91,10 @@ class Archive:
     lag: float = 0.0
     shown_at: dict[str, float] = field(default_factory=dict)
     late: list[tuple[float, str, str, bytes]] = field(default_factory=list)
+    delete_way: str = "delete"
+    delete_argument: int = 0
+    late_deletes: list[tuple[float, str]] = field(default_factory=list)
+    deletes: Callable[[tuple[str, str, str], bool], None] = lambda _uids, _alone: None
     leaves: Callable[[Sequence[str]], None] = lambda _uids: None
     during: Callable[[], None] = lambda: None
     luck: random.Random = field(default_factory=lambda: random.Random(1))
@@ -99,6 +109,9 @@ class Archive:
             self.late.remove((at, uid, study, body))
             self._keep(uid, study, body)
             self.shown_at[uid] = now  # late is late enough
+        for at, uid in [one for one in self.late_deletes if one[0] <= now]:
+            self.late_deletes.remove((at, uid))
+            self.erase(uid)
 
     def put(self, uid: str, study: str, body: bytes) -> None:
         """Somebody else stores something."""
@@ -106,7 +119,7 @@ class Archive:
             self.held[uid], self.studies[uid] = body, study
             self.log.append(("foreign", uid))
 
-    def delete(self, uid: str) -> None:
+    def remove(self, uid: str) -> None:
         """Somebody else deletes something."""
         if self.held.pop(uid, None) is not None:
             self.log.append(("deleted", uid))
@@ -114,6 +127,7 @@ class Archive:
     def restore(self, backup: tuple[dict[str, bytes], dict[str, str]]) -> None:
         """An old backup is put in its place."""
         self.late.clear()
+        self.late_deletes.clear()
         held, self.studies = dict(backup[0]), dict(backup[1])
         for uid in set(self.held) - set(held):
             self.log.append(("deleted", uid))
@@ -125,6 +139,7 @@ class Archive:
     def heal(self) -> None:
         """Be honest from now on."""
         self.way = self.asked_way = "honest"
+        self.delete_way = "delete"
         self.times = self.asked_times = 0
         self.down = self.locked_out = self.full = False
         self.lag = 0.0
@@ -340,6 +355,18 @@ class Archive:
         response = StoreResponse(tuple(Referenced(uid) for uid in stored), named, nameless)
         return StoreAnswer(request.status, response, retry_after, 1, 1, complete)
 
+    # deleting
+
+    def delete(self, study: str, series: str, sop: str, *, alone: bool) -> Deletion:
+        """Delete one instance, in the way that is on."""
+        self._reach()
+        return erasing.delete(self, (study, series, sop), alone)
+
+    def erase(self, uid: str) -> None:
+        """Let go of what a DELETE named."""
+        if self.held.pop(uid, None) is not None:
+            self.log.append(("mirrored", uid))
+
     # questions
 
     def present(self, study: str, uids: Mapping[str, str]) -> frozenset[str]:
@@ -362,7 +389,7 @@ class Archive:
         way = self.asked_way if self.asked_times > 0 else ""
         if way == "not-there":  # it was deleted since it was found
             self.asked_times -= 1
-            self.delete(sop)
+            self.remove(sop)
         if sop not in self.held:
             self.log.append(("searched", ((sop,), frozenset())))
             raise NotThere("not there", status=404)

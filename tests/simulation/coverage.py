@@ -27,8 +27,10 @@ INSTANCE_EDGES = _edges("""
     conflict > pending unconfirmed
     rejected > pending sending
     missed > pending sending unconfirmed conflict
-    stored > deleting
-    deleting > pending sending unconfirmed stored deleted missed
+    stored > deleting leaving
+    leaving > deleting stored
+    deleting > pending sending unconfirmed stored leaving deleted missed
+    deleted > pending sending unconfirmed
 """)
 # Two steps in one turn, of which each is an edge above: known, and not asked for. A person deletes what
 # has just been found, has just been sent or is tried again; what was in conflict goes at once.
@@ -62,6 +64,8 @@ K_POINTS = {
     "K10": "outcomes were committed",
     "K11": "the archive was asked, and what it said was not committed",
     "K12": "stored was committed, and nothing after it",
+    "K13": "the intent to delete was committed, and no DELETE sent",
+    "K14": "a DELETE was sent, and what came of it not committed",
 }
 
 
@@ -76,21 +80,26 @@ def crash_points(point: str, before: Any, after: Any, jobs: Iterable[tuple[str, 
         found |= {"K9"} if any(old == "sending" for old, _ in changed) else set()
         found |= {"K11"} if any(old == "unconfirmed" for old, _ in changed) else set()
         found |= {"K1"} if files else set()
+        found |= {"K14"} if any(old == "deleting" for old, _ in changed) else set()
     elif point in ("after commit", "hand-out"):
         found |= {"K2"} if "settling" in files else set()
         found |= {"K3"} if "ready" in files else set()
         found |= {"K5"} if any(new == "sending" for _, new in changed) else set()
         found |= {"K10"} if any(old == "sending" for old, _ in changed) else set()
         found |= {"K12"} if any(new == "stored" for _, new in changed) else set()
+        found |= {"K13"} if ("leaving", "deleting") in changed else set()
     names = {
         "sent: nothing of the body": "K6",
         "sent: a part of the body": "K7",
         "sent: no answer read": "K8",
+        "delete: not sent": "K13",
+        "delete: no answer read": "K14",
     }
     found |= {names[point]} if point in names else set()
     for name, done in jobs:
         found |= {"K1"} if done and name in ("step", "changed", "look") else set()
         found |= {"K6"} if name == "store" and not done and point == "between turns" else set()
         found |= {"K9"} if name == "store" and done else set()
+        found |= {"K14" if done else "K13"} if name == "delete" else set()
         found |= {"K11"} if name == "ask" and done else set()
     return found

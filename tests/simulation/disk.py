@@ -28,6 +28,7 @@ class Node:
     """A file, a directory or something special; `fault` is the errno that reading it gives, -1 to hang."""
 
     kind: int
+    device: int
     inode: int
     mtime_ns: int
     ctime_ns: int
@@ -45,22 +46,30 @@ class Disk:
         self._ticks = 0
         self._free: list[int] = []
         self._inodes = 10
-        self.root = self._node(stat.S_IFDIR)
+        self.listed: dict[int, int] = {}  # by id of a directory's node: when a program last read it whole
+        self.steps = 0  # the order of all that happens
+        self.root = self._node(stat.S_IFDIR, 1)
         self.open_files: dict[int, Node] = {}
-        self._next_descriptor = 100
+        self.positions: dict[int, int] = {}  # in open files
+        self._next_descriptor = 1 << 20  # none that is a real one
 
     def _time(self) -> int:
         self._ticks += 1
         return int(self._wall() * 1e9) + self._ticks * TICK_NS
 
-    def _node(self, kind: int) -> Node:
+    @property
+    def changes(self) -> int:
+        """How often anything was changed."""
+        return self._ticks
+
+    def _node(self, kind: int, device: int) -> Node:
         if self._free:
             inode = self._free.pop()
         else:
             self._inodes += 1
             inode = self._inodes
         now = self._time()
-        return Node(kind, inode, now, now)
+        return Node(kind, device, inode, now, now)
 
     # finding
 
@@ -115,7 +124,35 @@ class Disk:
             return
         directory = path.rpartition(b"/")[0]
         self.mkdir(directory)
-        self.enter(path, self._node(stat.S_IFDIR))
+        self.enter(path, self._node(stat.S_IFDIR, self._device(path)))
+
+    def mount(self, path: bytes, device: int) -> Node | None:
+        """Put another, empty disk in a directory's place; gives what it hides."""
+        hidden = self.find(path)
+        if hidden is not None:
+            self.leave(path)
+            self.enter(path, self._node(stat.S_IFDIR, device))
+        return hidden
+
+    def mounts(self, path: bytes) -> tuple[bytes, ...]:
+        """Give the places below a directory where other disks are."""
+        node, found = self.find(path), []
+        todo = [(path, node)] if node is not None else []
+        while todo:
+            at, one = todo.pop()
+            for name, below in one.below.items():
+                found += [at + b"/" + name] if below.device != one.device else []
+                todo.append((at + b"/" + name, below))
+        return tuple(sorted(found))
+
+    def _device(self, path: bytes) -> int:
+        at = self._parent(path)
+        return at[0].device if at is not None else 1
+
+    def _to_device(self, node: Node, device: int) -> None:
+        node.device = device
+        for below in node.below.values():
+            self._to_device(below, device)
 
     def enter(self, path: bytes, node: Node) -> bool:
         """Give a node a name, in the place of what had it."""
@@ -143,7 +180,7 @@ class Disk:
         if node is not None and node.kind != stat.S_IFREG:
             return
         if node is None:
-            node = self._node(stat.S_IFREG)
+            node = self._node(stat.S_IFREG, self._device(path))
             if not self.enter(path, node):
                 return
         node.data = data
@@ -154,7 +191,7 @@ class Disk:
         old = self.find(path)
         if old is not None and old.kind != stat.S_IFREG:
             return
-        node = self._node(stat.S_IFREG)
+        node = self._node(stat.S_IFREG, self._device(path))
         node.data = data
         if old is not None:
             node.mtime_ns = old.mtime_ns
@@ -173,13 +210,16 @@ class Disk:
         del parent.below[name]
         parent.mtime_ns = parent.ctime_ns = self._time()
         self.enter(to, node)
+        self._to_device(node, self._device(to))
         node.ctime_ns = self._time()
         return True
 
     def link(self, path: bytes, to: bytes) -> None:
         """Give a file one more name."""
         node = self.find(path)
-        if node is not None and node.kind == stat.S_IFREG and self.find(to) is None:
+        if node is None or node.device != self._device(to):
+            return
+        if node.kind == stat.S_IFREG and self.find(to) is None:
             node.links += 1
             if self.enter(to, node):
                 node.ctime_ns = self._time()
@@ -196,11 +236,12 @@ class Disk:
         at = self._parent(path)
         if at is not None:
             at[0].below.pop(at[1], None)
+            self._time()
 
     def special(self, path: bytes, kind: int) -> None:
         """Make a link or a pipe where nothing is."""
         if self.find(path) is None:
-            self.enter(path, self._node(kind))
+            self.enter(path, self._node(kind, self._device(path)))
 
     def utime(self, path: bytes, wall: float) -> None:
         """Set a modification time; the change time tells."""
@@ -270,7 +311,6 @@ class DiskOs:
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
         self.path = DiskPath(disk)
-        self._positions: dict[int, int] = {}
 
     def _reach(self, path: bytes | str, dir_fd: int | None) -> Node:
         if dir_fd is not None:
@@ -296,19 +336,19 @@ class DiskOs:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         self.disk.touch(node)
         descriptor = self.disk.opened(node)
-        self._positions[descriptor] = 0
+        self.disk.positions[descriptor] = 0
         return descriptor
 
     def close(self, descriptor: int) -> None:
         """Close."""
-        del self.disk.open_files[descriptor], self._positions[descriptor]
+        del self.disk.open_files[descriptor], self.disk.positions[descriptor]
 
     def read(self, descriptor: int, size: int) -> bytes:
         """Read on."""
-        node, at = self.disk.open_files[descriptor], self._positions[descriptor]
+        node, at = self.disk.open_files[descriptor], self.disk.positions[descriptor]
         self.disk.touch(node)
         data = node.data[at : at + size]
-        self._positions[descriptor] = at + len(data)
+        self.disk.positions[descriptor] = at + len(data)
         return data
 
     def fdopen(self, descriptor: int, mode: str, *, closefd: bool) -> io.BytesIO:
@@ -336,6 +376,10 @@ class DiskOs:
         """Look at a path."""
         return _status(self._reach(path, None))
 
+    def fstatvfs(self, descriptor: int) -> Any:
+        """Say which disk an open file is on."""
+        return SimpleNamespace(f_fsid=self.disk.open_files[descriptor].device)
+
     @contextmanager
     def scandir(self, where: int | bytes) -> Iterator[Iterator[_Item]]:
         """List a directory, in no order."""
@@ -343,6 +387,8 @@ class DiskOs:
         self.disk.touch(node)
         if node.kind != stat.S_IFDIR:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        self.disk.steps += 1
+        self.disk.listed[id(node)] = self.disk.steps
         yield iter([_Item(name, one) for name, one in reversed(list(node.below.items()))])
 
 
@@ -352,6 +398,6 @@ def _status(node: Node) -> Any:
         st_mtime_ns=node.mtime_ns,
         st_ctime_ns=node.ctime_ns,
         st_ino=node.inode,
-        st_dev=1,
+        st_dev=node.device,
         st_mode=node.kind,
     )

@@ -6,10 +6,12 @@ import stat
 from collections.abc import Callable
 
 from dicomsync import orders
+from dicomsync.model import MARKER
 
 from . import blobs
 from .archive import ASKED_WAYS, WAYS
 from .ledgers import CRASH_POINTS, FAULTS, LOSSES
+from .mirrors import OTHER_DISK
 from .site import DIRECTORIES, FOLDERS, NAMES, PATHS, Site
 
 Happening = tuple[str, int, int]
@@ -19,19 +21,22 @@ ERRNOS = (13, 5, 116, -1)  # EACCES, EIO, ESTALE; -1 hangs
 
 JUNK = (b"", b"hello", bytes(600), b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICM" + bytes(300))
 
-Act = Callable[[Site, int, int], None]
+Act = Callable[[Site, int, int], object]
 
 
 def path_of(n: int) -> bytes:
+    """Choose a path."""
     return PATHS[n % len(PATHS)]
 
 
 def blob_of(n: int) -> blobs.Blob:
+    """Choose a whole content."""
     return blobs.universe()[n % len(blobs.universe())]
 
 
 def existing(site: Site, n: int) -> bytes | None:
-    paths = [path for root in FOLDERS for path, _ in site.disk.files(root)]
+    """Choose a file that is there."""
+    paths = [path for root in FOLDERS for path, _ in site.disk.files(root) if MARKER not in path]
     return paths[n % len(paths)] if paths else None
 
 
@@ -179,6 +184,8 @@ def remove(site: Site, a: int, b: int) -> None:
 def remove_tree(site: Site, a: int, b: int) -> None:
     """A directory is deleted, and perhaps made again, empty."""
     path = FOLDERS[a % 2] + (b"/a", b"/b")[b % 2]
+    if path in site.mirrors.mounted:
+        return  # a mount is in use
     site.disk.remove(path)
     if b % 4 < 2:
         site.disk.mkdir(path)
@@ -188,6 +195,8 @@ def remove_tree(site: Site, a: int, b: int) -> None:
 def move_tree(site: Site, a: int, b: int) -> None:
     """A directory is moved away, out of sight, or comes back."""
     path = FOLDERS[a % 2] + (b"/a", b"/b")[b % 2]
+    if path in site.mirrors.mounted:
+        return
     if site.disk.find(b"/elsewhere") is None:
         site.disk.rename(path, b"/elsewhere")
     elif site.disk.find(path) is None:
@@ -213,8 +222,12 @@ def away(site: Site, a: int, b: int) -> None:
     elif (node := site.disk.find(root)) is not None:
         site.away[root] = node
         site.disk.leave(root)
-        if b % 2:
+        if b % 3 == 1:
             site.disk.mkdir(root)
+        elif b % 3 == 2:
+            site.disk.enter(root, node)
+            site.disk.mount(root, OTHER_DISK)
+            site.visited_by_another_disk.add(root)
 
 
 def unreadable(site: Site, a: int, b: int) -> None:
@@ -280,7 +293,7 @@ def foreign(site: Site, a: int, b: int) -> None:
         case 0 | 1 | 2:
             archive.put(blob.sop, blob.study, blob.data)
         case 3 | 4:
-            archive.delete(blob.sop)
+            archive.remove(blob.sop)
         case 5 | 6:
             site.backup = (dict(archive.held), dict(archive.studies))
         case 7:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .archive import Crash
+from .erasing import Crash
 
 FAULTS = ("full", "locked", "readonly", "commit", "statement")
 CRASH_POINTS = ("statement", "before commit", "after commit", "hand-out")

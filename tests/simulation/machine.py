@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from . import happenings, seldom
+from . import happenings, leaving, seldom
 from .happenings import Act
 from .programs import happens, quiet
 from .site import Site
@@ -75,6 +75,23 @@ class LifeMachine(RuleBasedStateMachine):
         b=NUMBERS,
     )
     def daemon(self, name: str, a: int, b: int) -> None:
+        happens(self.site, (name, a, b))
+
+    @rule(
+        name=one_of(
+            leaving.mirror,
+            leaving.enrol,
+            leaving.marker,
+            leaving.mount,
+            leaving.deletes_oddly,
+            leaving.person,
+            leaving.no_room,
+            leaving.replaced_there,
+        ),
+        a=NUMBERS,
+        b=NUMBERS,
+    )
+    def deletions(self, name: str, a: int, b: int) -> None:
         happens(self.site, (name, a, b))
 
     @rule(

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import blobs
 from .coverage import FILE_EDGES, INSTANCE_EDGES, TWO_AT_ONCE, crash_points
+from .deletions import Deletions
+from .verdict import promise
 
 if TYPE_CHECKING:
     from .archive import Request
@@ -37,16 +39,6 @@ Row = tuple[Any, ...]
 Rows = tuple[dict[int, Row], dict[int, Row]]
 UID, STATE, REASON, SHA256 = 1, 2, 3, 4
 PATH, INSTANCE, SIZE, CTIME, INODE = 1, 4, 5, 7, 8
-
-
-class Violation(AssertionError):
-    """The daemon broke a promise."""
-
-
-def promise(kept: object, words: str) -> None:
-    """Raise a Violation unless it is kept."""
-    if not kept:
-        raise Violation(words)
 
 
 class Oracle:
@@ -75,6 +67,7 @@ class Oracle:
         self._handed_out = 0
         self._asking = False
         self._probes: list[float] = []
+        self.deletions = Deletions(site)
 
     def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(f"{self._site.ledger_path.as_uri()}?mode=ro", uri=True, isolation_level=None)
@@ -82,6 +75,10 @@ class Oracle:
     def close(self) -> None:
         """Let go of the ledger."""
         self._db.close()
+
+    def ask(self, sql: str, *values: object) -> list[Row]:
+        """Read the ledger as it is committed."""
+        return [] if self._lost else self._db.execute(sql, values).fetchall()
 
     def count(self, kind: str, what: str) -> None:
         """Note that something was come by."""
@@ -102,6 +99,7 @@ class Oracle:
     def began(self) -> None:
         """A process took over from the ledger alone."""
         self._dirty = True
+        self.deletions.began()
         if self._lost:
             self._lost = False
             self._db = self._open()
@@ -111,6 +109,7 @@ class Oracle:
         """Something else is in the ledger's place: what it held is no promise any more; the archive is."""
         self._db.close()
         self._lost = self._was_lost = True
+        self.deletions.ledger_lost()
         self.doubt.clear()  # what the archive has is still never sent again
         self.rows = ({}, {})
 
@@ -134,6 +133,7 @@ class Oracle:
     def did(self, job: Job) -> None:
         """A job was done."""
         self._consume()
+        self.deletions.sample()
         promise(not self._site.disk.open_files, "I12: a job leaves a file open")
 
     def bytes_leave(self, uids: Sequence[str]) -> None:
@@ -177,6 +177,7 @@ class Oracle:
         """The process, or its engine, is no more; what it had out is nobody's."""
         self.in_flight.clear()
         self._handed_out = 0
+        self.deletions.ended()
 
     def crashes(self, point: str) -> None:
         """The daemon ends here: name the point."""
@@ -226,6 +227,15 @@ class Oracle:
     def _log_kept(self, value: Any) -> None:
         uid, body = value
         self.ours[uid] = body
+        self.deletions.kept(uid)
+
+    def _log_mirrored(self, uid: Any) -> None:
+        """It was deleted as the daemon wished: what was said of it is no proof any more."""
+        self.ours.pop(uid, None)
+        self.doubt.pop(uid, None)
+        self.said.pop(uid, None)
+        self.given.pop(uid, None)
+        self.deletions.deleted(uid)
 
     def _log_foreign(self, uid: Any) -> None:
         self.ours.pop(uid, None)
@@ -249,6 +259,7 @@ class Oracle:
     def _log_given(self, value: Any) -> None:
         uid, body = value
         self.given.setdefault(uid, set()).add(body[128:])
+        self.deletions.given(uid, body)
 
     def _log_probe(self, _value: Any) -> None:
         self._probes.append(self._site.mono)
@@ -289,12 +300,14 @@ class Oracle:
     def check(self) -> None:
         """Hold the ledger, as it is committed now, to everything that is true at all times."""
         self._consume()
+        self.deletions.sample()
         if self._dirty and not self._lost:
             self._dirty = False
             self._take(read(self._db))
 
     def _take(self, rows: Rows) -> None:
         before, self.rows = self.rows, rows
+        self.deletions.took(before, rows)
         if rows == before:
             return
         self.every_edge_is_known("instance", before[0], rows[0], INSTANCE_EDGES | TWO_AT_ONCE)
@@ -336,7 +349,9 @@ class Oracle:
         """I2, I15: stored is what the archive said so of these very bytes, or gave back the same."""
         for number, row in after.items():
             old = before.get(number)
-            if row[STATE] != "stored" or (old is not None and old[STATE] in ("stored", "deleting")):
+            if row[STATE] != "stored" or (
+                old is not None and old[STATE] in ("stored", "leaving", "deleting")
+            ):
                 continue
             uid, digest = row[UID], row[SHA256]
             if row[REASON] == "presence-only":
@@ -446,6 +461,7 @@ class Oracle:
             promise(others or elsewhere, "L1: a whole file's instance is rejected")
         else:
             promise(state == "deleted", f"L1: a whole file's instance is {state}")
+            promise(instance[REASON] != "mirrored", "I1: a whole file's instance was deleted for having left")
 
 
 def read(db: sqlite3.Connection) -> Rows:

@@ -10,15 +10,16 @@ import operator
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dicomsync import orders
 
+from . import trial
 from .happenings import Happening, Program
-from .oracle import Violation, promise
 from .site import Site
-from .weights import BY_NAME, FAULTY, WEIGHTS
+from .verdict import Violation, promise
+from .weights import BY_NAME, FAULTY, MIRRORED, WEIGHTS
 
 QUIET_SECONDS = 2 * 3600.0
 
@@ -45,11 +46,16 @@ def happens(site: Site, happening: Happening) -> None:
 
 
 def made(seed: int, length: int) -> Program:
-    """Make a program from a seed; each leaves out half of the faults, so that the others get further."""
+    """Make a program from a seed; each leaves out half of the faults, so that the others get further.
+
+    In one of seven a folder, or two, mirror deletions: those live longer.
+    """
     luck = random.Random(seed)
+    acts = MIRRORED if luck.random() < 1 / 7 else WEIGHTS
     left_out = {name for name in sorted(FAULTY) if luck.random() < 0.5}
-    weights = [0 if name in left_out else weight for name, weight in WEIGHTS.items()]
-    names = luck.choices(list(WEIGHTS), weights, k=length)
+    names = luck.choices(list(acts), [0 if name in left_out else acts[name] for name in acts], k=length)
+    if acts is MIRRORED:
+        names = ["mirror", "live", "enrol", "enrol", "live", *names][:length]
     return [(name, luck.randrange(1 << 12), luck.randrange(1 << 12)) for name in names]
 
 
@@ -80,6 +86,7 @@ def quiet(site: Site) -> None:
     """End every fault, let time pass, and look whether everything is where it belongs (liveness)."""
     site.heal()
     site.advance(300.0)  # what a process that ended had out, and what the archive was at, comes to its end
+    site.mirrors.configure(replace(site.mirrors.config, excluded=()))
     if site.once or site.engine is None:
         site.crash("now")
         site.once = False
@@ -89,6 +96,9 @@ def quiet(site: Site) -> None:
         site.engine.order(site.undo_deletions)
         site.retry(orders.Retry(rejected=True, held=True))
     until_finished(site)
+    if site.mirrors.config.mirrors:
+        trial.settles(site)
+        until_finished(site)
     site.oracle.at_rest()
     requests, rows = len(site.archive.requests), site.oracle.rows
     site.crash("now")
@@ -97,6 +107,10 @@ def quiet(site: Site) -> None:
     site.oracle.at_rest()
     promise(len(site.archive.requests) == requests, "I13: a second pass sends something")
     promise(site.oracle.rows == rows, "I13: a second pass changes something")
+    if site.mirrors.config.mirrors:
+        trial.trial(site, returns=site.settings % 3 == 0)
+        until_finished(site)
+        site.oracle.at_rest()
 
 
 def until_finished(site: Site) -> None:

@@ -15,7 +15,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest import mock
 
 from dicomsync import dicomweb, orders
@@ -27,15 +26,16 @@ from dicomsync.model import Folder, Moment
 from dicomsync.work import Pace
 
 from . import blobs
-from .archive import KINDS, Archive, Crash
-from .disk import Disk, DiskOs
+from .archive import KINDS, Archive
+from .disk import Disk, DiskOs, Node
+from .erasing import Crash
 from .hands import Hands
 from .ledgers import Faults, Module, lose
-from .oracle import Oracle, Violation, promise
+from .mirrors import Mirrors
+from .oracle import Oracle
+from .verdict import Violation, promise
 
-ROOMS_THAT_READ = tuple(
-    f"dicomsync.{room}" for room in ("quiet", "scan", "jobs", "header", "visits", "copies")
-)
+ROOMS_THAT_READ = tuple(f"dicomsync.{room}" for room in ("scan", "header", "visits"))
 FOLDERS = (b"/one", b"/two")
 DIRECTORIES = tuple(root + below for root in FOLDERS for below in (b"", b"/a", b"/b"))
 NAMES = (b"1.dcm", b"2.dcm", b"3.DCM", b"\xff\xfe.dcm")
@@ -60,24 +60,28 @@ class Site:
         self.faults = Faults()
         self.ledger_path = self.home / "ledger.db"
         shutil.copytree(template(), self.home, dirs_exist_ok=True)
+        self.engine: Engine | None = None
+        self.ledger: Ledger | None = None
+        self.folders = FOLDERS
+        self.away: dict[bytes, Node] = {}
+        self.lost_mounts: dict[bytes, Node] = {}
+        self.visited_by_another_disk: set[bytes] = set()
+        self.mirrors = Mirrors(self)
         self.oracle = Oracle(self)
         self.faults.on_crash = self.oracle.crashes
         self.faults.committed = self.oracle.ledger_committed
         self.archive.leaves = self.oracle.bytes_leave
+        self.archive.deletes = self.oracle.deletions.deletes
         self.archive.during = self._during
         self.during: list[Callable[[], None]] = []
         self.stack = ExitStack()
         self._patch()
-        self.engine: Engine | None = None
-        self.ledger: Ledger | None = None
         self.hands = Hands(self)
-        self.folders = FOLDERS
         self.once = False
         self.hints: list[bytes] = []
         self.troubled = False
         self.reloading = False
         self.growing: dict[bytes, tuple[bytes, int]] = {}
-        self.away: dict[bytes, Any] = {}
         self.deleting: list[tuple[orders.Withdraw, Future[int]]] = []
         self.backup: tuple[dict[str, bytes], dict[str, str]] = ({}, {})
         self.turns = self.crashes = 0
@@ -93,6 +97,7 @@ class Site:
         )
         for room in ROOMS_THAT_READ:
             self.stack.enter_context(mock.patch(f"{room}.os", seen))
+        self.mirrors.patch(self.stack)
         self.stack.enter_context(mock.patch("dicomsync.scan.time", clock))
         self.stack.enter_context(mock.patch("dicomsync.jobs.CHUNK_BYTES", 512))
         self.stack.enter_context(mock.patch.object(dicomweb, "client_for", return_value=self.archive))
@@ -128,17 +133,23 @@ class Site:
     def _take_over(self) -> None:
         assert self.ledger is not None
         settle = 5.0 if self.settings % 2 else 30.0
-        folders = [
-            Folder(path, settle_seconds=settle, scan_seconds=60.0, full_scan_seconds=600.0)
-            for path in FOLDERS
-        ]
+        folders = self.mirrors.folders(FOLDERS, settle)
         caps = Caps(max_instances=3 + 5 * (self.settings // 2 % 2), max_bytes=8_000)
         pace = Pace(self.now, caps, 30.0, 1 + self.settings // 4 % 3, once=self.once)
         self.hands = Hands(self)
         self.troubled = self.reloading = False
         self.deleting.clear()
         archive = dicomweb.Archive("http://archive.test/dicom-web")
-        engine = Engine(self.ledger, folders, archive, pace, self.hands, random.Random(self.luck.random()))
+        engine = Engine(
+            self.ledger,
+            folders,
+            archive,
+            pace,
+            self.hands,
+            random.Random(self.luck.random()),
+            self.mirrors.config.rules,
+            self.mirrors.trash,
+        )
         try:
             engine.begin(self.now)
         except LedgerProblem:
@@ -153,6 +164,7 @@ class Site:
             self.start()
             return False
         self.turns += 1
+        self.oracle.deletions.turns()
         self.archive.settle_late()
         try:
             with self.ending():
@@ -173,6 +185,7 @@ class Site:
         if (self.troubled or self.reloading) and not engine.delivery.sending:
             self._quiesced()
         self._settle_deletions()
+        self.mirrors.settle()
         return busy
 
     def _quiesced(self) -> None:
@@ -191,7 +204,7 @@ class Site:
         try:
             yield
         except Crash as crash:
-            if str(crash).startswith("sent"):  # those of a turn are named where they are
+            if str(crash).startswith(("sent", "delete")):  # those of a turn are named where they are
                 self.oracle.crashes(str(crash))
             self._end()
 
@@ -208,6 +221,7 @@ class Site:
         self.faults.crash_at = ""
         self.hands = Hands(self)
         self.disk.open_files.clear()
+        self.mirrors.forget()
         self.oracle.dropped()
 
     def work(self, which: int) -> None:
@@ -326,7 +340,7 @@ class Site:
             for uid in meant if deleted else ():
                 if self.archive.studies.get(uid) == order.study:
                     self.archive.late = [one for one in self.archive.late if one[1] != uid]
-                    self.archive.delete(uid)
+                    self.archive.remove(uid)
             settle = orders.Settle(order.study, order.series, order.sop, deleted)
             engine.order(partial(engine.settle, settle))
             if deleted:
@@ -342,6 +356,7 @@ class Site:
 
     def advance(self, seconds: float) -> None:
         """Let time pass on all clocks."""
+        self.oracle.deletions.passes_by(seconds)
         self.wall += seconds
         self.mono += seconds
         self.true += seconds
@@ -406,6 +421,11 @@ class Site:
             self.disk.remove(path)
             self.disk.enter(path, node)
         self.away.clear()
+        for root in self.visited_by_another_disk:  # empty it would look like its mount point, without a disk
+            self.disk.write(root + b"/not-empty.txt", b"")
+        self.mirrors.hybrid.full = False
+        for path in list(self.lost_mounts):
+            self.mirrors.mount(path)
         todo = [self.disk.root]
         while todo:
             node = todo.pop()

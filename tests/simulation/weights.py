@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import happenings, seldom
+from . import happenings, leaving, seldom
 from .happenings import Act
 
 WEIGHTS = {
@@ -14,11 +14,25 @@ WEIGHTS = {
     "command": 4, "all_at_once": 3, "in_vain": 3, "ledger": 2, "ledger_lost": 2, "clock": 12,
     "set_back_in_doubt": 3,
 }  # fmt: skip
-BY_NAME: dict[str, Act] = {name: getattr(happenings, name, None) or getattr(seldom, name) for name in WEIGHTS}
+MIRRORED = {
+    "fresh": 30, "mistake": 20, "long": 20, "link_elsewhere": 3, "purge": 1, "mirror": 1, "enrol": 3,
+    "marker": 1, "mount": 1, "deletes_oddly": 4, "person": 10, "no_room": 1, "replaced_there": 1,
+    "put": 3, "replace": 1, "edit": 1, "begin": 1, "grow": 2, "preallocate": 1, "junk": 1, "special": 1,
+    "rename": 2, "copy": 1, "link": 1, "touch": 2, "remove": 6, "remove_tree": 1, "move_tree": 1,
+    "while_sent": 1, "away": 3, "unreadable": 2, "hints": 8, "answers": 1, "asked_oddly": 2,
+    "condition": 1, "foreign": 1, "turn": 8, "work": 8, "bring": 8, "live": 10, "crash": 3,
+    "power_cut": 1, "start": 14, "again": 2, "command": 1, "ledger": 1, "ledger_lost": 1, "clock": 5,
+}  # fmt: skip
+"""How often each happens where deletions are mirrored."""
+BY_NAME: dict[str, Act] = {
+    name: getattr(happenings, name, None) or getattr(seldom, name, None) or getattr(leaving, name)
+    for name in WEIGHTS | MIRRORED
+}
 FAULTY = frozenset({
     "answers", "asked_oddly", "condition", "foreign", "crash", "power_cut", "away", "unreadable", "ledger",
     "ledger_lost", "while_sent", "while_read", "with_results", "in_vain", "remove_tree", "move_tree",
-    "set_back_in_doubt",
+    "set_back_in_doubt", "purge", "link_elsewhere", "marker", "mount", "deletes_oddly", "no_room",
+    "replaced_there",
 })  # fmt: skip
 WITH_FILES = frozenset({
     "put", "replace", "edit", "begin", "grow", "preallocate", "junk", "special", "rename", "beside", "copy",
