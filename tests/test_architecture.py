@@ -62,21 +62,24 @@ MAP: dict[str, str] = {
     " ledger model resolution rules scan words",
     "serving": "config engine errors ledger orders resolution wiring",
     "handover": "config control engine errors ledger model orders resolution scan service visits wiring",
-    "daemon": "config control dicomweb engine errors handles hands ledger model notify service serving status"
-    " watch wiring words work",
-    "status": "ledger model failures words",
+    "daemon": "config control dicomweb engine errors facts handles hands ledger model notify pacing service"
+    " serving statusfile watch wiring words work",
+    "status": "concerns errors ledger model failures words",
     "explain": "handles ledger model failures scan status words",
     "forecast": "failures handles header jobs ledger model scan words",
     "progress": "engine words rich",
+    "concerns": "words",
+    "facts": "concerns handles ledger model",
+    "statusfile": "concerns facts ledger model pacing",
     "summary": "service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
     "doctor": "byhand config dicomweb errors ledger model mounts samples scan watch wiring words",
-    "demo": "config explain ledger progress samples sandbox service status summary words",
+    "demo": "config explain facts ledger progress samples sandbox service status summary words",
     "cli": "click commands errors",
-    "commands": "byhand click compare config daemon demo dicomweb doctor errors explain failures forecast"
-    " handles handover jobs ledger logs model notify orders progress report resolution sandbox scan service"
-    " setup status summary upkeep verify wiring words",
+    "commands": "byhand click compare concerns config daemon demo dicomweb doctor errors explain facts"
+    " failures forecast handles handover jobs ledger logs model notify orders progress report resolution"
+    " sandbox scan service setup status summary upkeep verify wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli",

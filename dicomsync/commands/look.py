@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dicomsync import logs
-from dicomsync.commands.options import configured, ledger_path, load
-from dicomsync.errors import UsageProblem
+from dicomsync.commands.options import configured, duration, ledger_path, load
+from dicomsync.errors import LedgerProblem, UsageProblem
 
 if TYPE_CHECKING:
     from dicomsync.model import Folder
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 @configured
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The ledger file.")
 @click.option("--json", "as_json", is_flag=True, help="Print it for a program; the keys are stable.")
+@click.option("--watch", is_flag=True, help="Go on showing it as it changes, until Ctrl-C.")
+@click.option(
+    "--every", callback=duration, default="2s", show_default=True, metavar="SPAN", help="With --watch."
+)
 def status(
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -29,15 +34,38 @@ def status(
     quiet: bool,
     ledger: Path | None,
     as_json: bool,
+    watch: bool,
+    every: float,
 ) -> None:
-    """Say how it stands: ages, counts, folders, and what needs a person."""
-    logs.configure(-1 if quiet else verbosity)
-    from dicomsync import status as statuses
-    from dicomsync.ledger.reader import Reader
+    """Say how it stands: what is wrong and what helps, ages, counts, folders.
 
-    with Reader.open(ledger_path(ledger, config_file, overrides)) as reader:
-        found = statuses.snapshot(reader, time.time())
-    click.echo(json.dumps(found) if as_json else statuses.text(found))
+    With --watch and --json together it prints a line of JSON each time.
+    """
+    logs.configure(-1 if quiet else verbosity)
+    from dicomsync import facts
+    from dicomsync import status as statuses
+    from dicomsync.concerns import How
+
+    path = ledger_path(ledger, config_file, overrides)
+    how = How.by(str(config_file.absolute()) if config_file else None, str(path.absolute()))
+
+    def look() -> facts.Facts:
+        return facts.look(path, time.time(), how)
+
+    def shown(found: facts.Facts) -> str:
+        return json.dumps(found) if as_json else statuses.text(found)
+
+    click.echo(shown(look()))
+    if watch and sys.stdout.isatty() and not as_json:
+        from dicomsync import progress
+
+        progress.live(lambda: statuses.parts_of(look), max(0.1, every))
+    while watch:
+        time.sleep(max(0.1, every))
+        try:
+            click.echo("\n" * (not as_json) + shown(look()))
+        except LedgerProblem as problem:
+            click.echo(f"{problem.message} {problem.hint}", err=True)
 
 
 @click.command(short_help="Tell the life of one file, study or instance.")
