@@ -42,7 +42,7 @@ class FileVerbs:
     def folder_lost(self, scan: Scan, wall: float, why: str) -> None:
         """Record why the folder itself cannot be read, and since when: what was counted before stays."""
         self._db.execute(
-            """UPDATE folders SET report = json_set(coalesce(report, '{}'), '$.lost', ?,
+            """UPDATE folders SET report = json_set(coalesce(report, '{}'), '$.problems', 1, '$.lost', ?,
                 '$.lost_at', coalesce(json_extract(report, '$.lost_at'), ?)) WHERE id = ?""",
             (why, wall, scan.folder_id),
         )
