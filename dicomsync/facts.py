@@ -71,7 +71,12 @@ _NOTHING_BESIDE, _ANYHOW = Beside(), How()
 def look(ledger: Path, wall: float, how: How) -> Facts:
     """Look at a ledger and what is beside it, read-only; raises LedgerProblem where it cannot be read."""
     with Reader.open(ledger) as reader:
-        return snapshot(reader.hold(), wall, beside(ledger, reader.fact(STATUS_FILE)), how)
+        return seen(reader.hold(), ledger, wall, how)
+
+
+def seen(reader: Reader, ledger: Path, wall: float, how: How) -> Facts:
+    """Give what an open reader of that ledger, and what is beside it, show."""
+    return snapshot(reader, wall, beside(ledger, reader.fact(STATUS_FILE)), how)
 
 
 def beside(ledger: Path, status_file: str | None) -> Beside:

@@ -16,6 +16,7 @@ from dicomsync.commands.retry import retry
 from dicomsync.commands.run import run
 from dicomsync.commands.tryout import demo, sandbox
 from dicomsync.commands.verify import verify
+from dicomsync.commands.watching import metrics
 
 __all__ = ["COMMANDS"]
 
@@ -28,6 +29,7 @@ COMMANDS = (
     explain,
     init,
     ledger,
+    metrics,
     report,
     retry,
     run,
