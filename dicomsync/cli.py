@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
 from dicomsync import __version__
 from dicomsync.commands import COMMANDS
-from dicomsync.errors import DicomsyncError
+from dicomsync.errors import DicomsyncError, place_of
 
 
 def main() -> None:
@@ -32,20 +31,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        click.echo(f"Error: something went wrong inside dicomsync ({_where(error)}).", err=True)
+        click.echo(f"Error: something went wrong inside dicomsync ({place_of(error)}).", err=True)
         click.echo(
             "Nothing is lost: what was not recorded as stored is still due. Please report this.", err=True
         )
         sys.exit(1)
-
-
-def _where(error: BaseException) -> str:
-    """Say where an error of our own came from; its text may hold what must not be shown."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "unknown"
-    return f"{type(error).__name__} at {place}"
 
 
 EXIT_CODES = """\b

@@ -21,7 +21,7 @@ from pydantic import (
     field_validator,
 )
 
-from dicomsync import credentials
+from dicomsync import addresses, credentials
 from dicomsync.errors import UsageProblem
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -200,6 +200,25 @@ class ControlConfig(_Section):
     access: Literal["owner", "group"] = "owner"
 
 
+class WebConfig(_Section):
+    """`[web]`: where `dicomsync web` serves its page and metrics, and to whom."""
+
+    listen: str = "127.0.0.1:9646"
+    token_from: SecretPlace = ""
+    hosts: tuple[str, ...] = ()
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, text: str) -> str:
+        addresses.listening(text)
+        return text
+
+    @field_validator("hosts")
+    @classmethod
+    def _hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(addresses.name, names))
+
+
 class Config(_Section):
     """The whole configuration, checked."""
 
@@ -210,6 +229,7 @@ class Config(_Section):
     upload: UploadConfig = UploadConfig()
     verify: VerifyConfig = VerifyConfig()
     control: ControlConfig = ControlConfig()
+    web: WebConfig = WebConfig()
 
 
 def _across(data: Mapping[str, Any]) -> list[str]:
@@ -222,7 +242,8 @@ def _across(data: Mapping[str, Any]) -> list[str]:
         for number, path in enumerate(folders, 1)
         if isinstance(path, str) and path and "\0" not in path
     }
-    problems = [*credentials.problems(archive), *_overlaps(paths)]
+    web = addresses.problems(_table(data.get("web")))
+    problems = [*credentials.problems(archive), *_overlaps(paths), *web]
     if isinstance(ledger, str) and ledger:
         problems += [
             f"ledger.path lies inside folder {number}: folders are only read, so put it elsewhere"
@@ -354,6 +375,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "upload": UploadConfig,
     "verify": VerifyConfig,
     "control": ControlConfig,
+    "web": WebConfig,
 }
 
 

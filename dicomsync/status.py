@@ -92,10 +92,10 @@ _SIGNS = {Level.WRONG: "!!", Level.PERSON: "!", Level.NOTE: "-"}
 
 
 def _concerns(status: dict[str, Any]) -> list[str]:
-    lines = []
+    lines = [""] if status["concerns"] else []
     for one in status["concerns"]:
         since = "" if one["seconds"] is None else f" ({words.span(one['seconds'])})"
-        lines += ["", f"{_SIGNS[Level(one['level'])]:<3}{one['words']}{since}", f"      {one['todo']}"]
+        lines += [f"{_SIGNS[Level(one['level'])]:<3}{one['words']}{since}", f"      {one['todo']}"]
     return lines
 
 

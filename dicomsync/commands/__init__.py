@@ -16,7 +16,7 @@ from dicomsync.commands.retry import retry
 from dicomsync.commands.run import run
 from dicomsync.commands.tryout import demo, sandbox
 from dicomsync.commands.verify import verify
-from dicomsync.commands.watching import metrics
+from dicomsync.commands.watching import metrics, web
 
 __all__ = ["COMMANDS"]
 
@@ -36,4 +36,5 @@ COMMANDS = (
     sandbox,
     status,
     verify,
+    web,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dicomsync import logs
-from dicomsync.commands.options import configured, ledger_path
+from dicomsync.commands.options import configured, ledger_path, load
 from dicomsync.errors import UsageProblem
 
 
@@ -49,6 +49,31 @@ def metrics(
             f"{textfile} cannot be written ({error.strerror}); it is as it was.",
             hint="Its directory must be there, and this user must be able to write in it.",
         ) from None
+
+
+@click.command(short_help="Serve a page that says how it stands, and metrics.")
+@configured
+@click.option("--listen", metavar="ADDRESS:PORT", help="Another address than [web] of the config says.")
+def web(
+    config_file: Path | None, overrides: tuple[str, ...], verbosity: int, quiet: bool, listen: str | None
+) -> None:
+    """Serve a page for a browser, /metrics, /healthz and /readyz, until it is told to stop.
+
+    A process of its own beside the daemon, that only reads. By default this machine alone can reach it
+    (http://127.0.0.1:9646/); `[web]` of the config says where else, and who may.
+    """
+    logs.configure(-1 if quiet else verbosity)
+    if config_file is None:
+        raise UsageProblem("There is no config.", hint="Give -c FILE; `dicomsync init` writes one.")
+    settings = load(config_file, overrides, {"web": {"listen": listen}} if listen else {})
+    try:
+        from dicomsync.web import serve
+    except ImportError as missing:
+        raise _not_installed(missing) from None
+    from dicomsync.concerns import How
+
+    how = How.by(str(config_file.absolute()))
+    serve.serve(settings.web, Path(settings.ledger.path), how, lambda url: click.echo(f"listening: {url}"))
 
 
 def _not_installed(missing: ImportError) -> UsageProblem:
