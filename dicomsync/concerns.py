@@ -137,7 +137,7 @@ def concerns(facts: Facts, how: How) -> Iterator[Concern]:
 def _daemon(facts: Facts, how: How) -> Iterator[Concern]:
     daemon = facts["daemon"]
     due = sum(facts["counts"][state] for state in ("pending", "sending", "unconfirmed"))
-    other = f"; process {daemon['other_pid']} has the ledger (a backfill?)" if daemon["other_pid"] else ""
+    other = f"; process {daemon['other_pid']} has the ledger (a backfill, or a daemon that starts?)" if daemon["other_pid"] else ""
     start = f"systemctl start {how.service}" if how.service else how.run("run")
     match daemon["state"]:
         case "stopped":

@@ -84,6 +84,7 @@ class Daemon:
             with ledger.transaction():
                 ledger.bind(archive_of(self._config.archive).url)
                 if self._told is not None:
+                    self._told.remove()  # one that died has left it
                     ledger.set_fact(facts.STATUS_FILE, str(self._told.path))
             commands = self._take_commands() if self._sends else None
             with self._signals():

@@ -75,7 +75,7 @@ class Post:
                 self.numbers += 1
                 self._file(FileState.HELD, reason, StatKey(1, 1, 1, self.numbers), None)
 
-    def batch(self, status: int | None, seconds: float, size_bytes: int = 0) -> None:
+    def batch(self, status: int | None, seconds: float) -> None:
         """Record a request that was answered after so long."""
         with self.ledger.transaction():
             study = self.ledger.study("1.2.826.0.1.3680043.1", time.time())
