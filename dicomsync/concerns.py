@@ -137,11 +137,12 @@ def concerns(facts: Facts, how: How) -> Iterator[Concern]:
 def _daemon(facts: Facts, how: How) -> Iterator[Concern]:
     daemon = facts["daemon"]
     due = sum(facts["counts"][state] for state in ("pending", "sending", "unconfirmed"))
-    other = f"; process {daemon['other_pid']} has the ledger (a backfill, or a daemon that starts?)" if daemon["other_pid"] else ""
+    other = daemon["other_pid"]
+    busy = f"; process {other} has the ledger (a backfill, or a daemon that starts?)" if other else ""
     start = f"systemctl start {how.service}" if how.service else how.run("run")
     match daemon["state"]:
         case "stopped":
-            told = f"no daemon is running{other}"
+            told = f"no daemon is running{busy}"
             yield Concern("daemon-stopped", Level.WRONG, told, daemon["sign_seconds"], start)
         case "silent":
             todo = f"systemctl restart {how.service}" if how.service else f"kill {daemon['pid']}; {start}"
