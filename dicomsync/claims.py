@@ -39,6 +39,7 @@ class Claim(StrEnum):
     SUPPLIES = "supplies"  # its own instance, which the archive is being asked about, has its file again
     PREVAILS = "prevails"  # the content of an instance that had yielded, by a smaller path than the other's
     DISPLACES = "displaces"  # other content, both unsent: the smaller path goes, the other conflicts
+    ASKS = "asks"  # other content than one the archive refused for its own: it may be just that one
     CONFLICTS = "conflicts"  # other content under a UID that is taken: a person decides
     COMPARE = "compare"  # cannot be told without reading the bytes of both
     LEAVES = "leaves"  # the same, but the file is of another study or series now: that one is asked alone
@@ -96,9 +97,7 @@ def _contest(path: bytes, known: Sequence[Known], taken: Known | None) -> Decisi
     """Say what becomes of a content that is not known under a UID that may be taken."""
     if taken is None:
         refused = next((k for k in known if k.state is InstanceState.CONFLICT and not k.yielded), None)
-        if refused is None:
-            return Decision(Claim.NEW)
-        return Decision(Claim.CONFLICTS, refused.instance_id)  # the archive has another one still
+        return Decision(Claim.ASKS, refused.instance_id) if refused else Decision(Claim.NEW)
     if taken.state in (InstanceState.SENDING, InstanceState.UNCONFIRMED):
         return Decision(Claim.LATER, taken.instance_id)
     if taken.state is InstanceState.PENDING and (taken.path is None or path < taken.path):

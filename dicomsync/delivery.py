@@ -257,7 +257,8 @@ class Delivery:
         where = handle("study", study.study_id)
         log.debug("%s of %s: %d instances go", handle("batch", batch_id), where, len(batch))
         job = jobs.store if self._pace.sends else jobs.pretend
-        return Work(job, (self._archive, batch), partial(self._sent, batch_id, study, batch))
+        how = (jobs.Way.MULTIPART, self._ledger.doubt is not None)
+        return Work(job, (self._archive, batch, *how), partial(self._sent, batch_id, study, batch))
 
     def _sent(
         self, batch_id: int, study: DueStudy, batch: Sequence[Due], came: jobs.Stored, now: Moment

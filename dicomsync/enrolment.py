@@ -34,6 +34,7 @@ class Candidate:
     own: int | None = None
     returned: bool = False  # it had left, and is back the very same
     live: bool = False  # it came after its folder had been read whole
+    first: bool = True  # it was found by the first pass over its folder
     late: bool = False  # nothing more is known to come from its directory: its study need not wait
 
 
@@ -188,7 +189,9 @@ class Enrolment:
             case Claim.COMPARE:
                 self._compare(candidate, whole, decision, now)
             case Claim.NEW:
-                self._add(candidate, whole, sha256, *self._beginning(whole, ""), now)
+                self._add(candidate, whole, sha256, *self._beginning(candidate, whole, "", now), now)
+            case Claim.ASKS:  # the archive has a content that the ledger does not know
+                self._add(candidate, whole, sha256, InstanceState.UNCONFIRMED, "already-there", now)
             case Claim.CONFLICTS | Claim.DISPLACES:
                 self._contend(candidate, whole, sha256, decision, known, now)
             case Claim.PREVAILS:
@@ -198,9 +201,11 @@ class Enrolment:
                 self._join(candidate, whole, sha256, decision, now)
         return None
 
-    def _beginning(self, whole: Whole, reason: str) -> tuple[InstanceState, str]:
+    def _beginning(
+        self, candidate: Candidate, whole: Whole, reason: str, now: Moment
+    ) -> tuple[InstanceState, str]:
         """Say where an instance begins: due, but where the ledger has lost its memory asked about first."""
-        if self._ledger.doubts(whole.key.ctime_ns / 1e9):
+        if self._ledger.doubts(whole.key.ctime_ns / 1e9, now.wall, first=candidate.first):
             return InstanceState.UNCONFIRMED, "doubted"
         return InstanceState.PENDING, reason
 
@@ -238,7 +243,11 @@ class Enrolment:
         self.put(candidate, FileState.READY, "", now, instance_id=instance_id)
         if claim not in (Claim.SAME, Claim.SUPPLIES):
             revived = claim is Claim.REVIVES
-            begins = self._beginning(whole, "reappeared") if revived else (InstanceState.PENDING, "")
+            begins = (
+                self._beginning(candidate, whole, "reappeared", now)
+                if revived
+                else (InstanceState.PENDING, "")
+            )
             self._become(instance_id, *begins, now)
             self._arrived(candidate, whole, now)
         if candidate.own is not None and candidate.own != instance_id:

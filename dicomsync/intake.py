@@ -106,7 +106,9 @@ class Intake:
                 )
                 continue
             path = os.path.join(listing.directory, entry.name)
-            candidate = Candidate(directory_id, path, entry.key, self.folder.settle_seconds, live=self._live)
+            candidate = Candidate(
+                directory_id, path, entry.key, self.folder.settle_seconds, live=self._live, first=self._first
+            )
             if row is not None:
                 candidate = replace(
                     candidate, file_id=row.file_id, own=row.instance_id, returned=row.key == entry.key
@@ -122,8 +124,13 @@ class Intake:
     @property
     def _live(self) -> bool:
         """Whether what is found now has come while the daemon was there to see."""
+        return not (self._asked_for or self._first)
+
+    @property
+    def _first(self) -> bool:
+        """Whether the folder is being read for the first time, or the first since the ledger is in doubt."""
         one = self.passes.latest
-        return not self._asked_for and one is not None and not one.number.first
+        return one is None or one.number.first
 
     def _earlier(self, key: StatKey, now: Moment) -> bool:
         """Whether a file was there before the daemon first saw the folder, and is to be left alone.

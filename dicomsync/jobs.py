@@ -153,9 +153,16 @@ class Way(StrEnum):
 
 
 def store(
-    archive: dicomweb.Archive, batch: tuple[Due, ...], way: Way = Way.MULTIPART, *, by_study: bool = False
+    archive: dicomweb.Archive,
+    batch: tuple[Due, ...],
+    way: Way = Way.MULTIPART,
+    forgot: bool = False,
+    *,
+    by_study: bool = False,
 ) -> Stored:
     """Store one study's batch in one request; where the archive hides duplicates, search first.
+
+    So it does where the ledger `forgot` what it had sent.
 
     The study is put into the URL where the kind makes that a sound guard, or if `by_study` asks for it.
     Only files that are still the ones proved whole are sent. Searching first costs one request and
@@ -167,7 +174,7 @@ def store(
     try:
         client = dicomweb.client_for(archive)
         kind = dicomweb.KINDS[archive.kind]
-        searches = kind.hides_duplicates and way is not Way.REPLACE
+        searches = (kind.hides_duplicates or forgot) and way is not Way.REPLACE
         there = _there(client, ready) if searches else frozenset()
     except DicomsyncError as error:
         return Stored(lost=lost, signal=signal_of(error))
@@ -215,7 +222,7 @@ def _request(
             return client.upsert(parts, study)
 
 
-def pretend(_archive: dicomweb.Archive, batch: tuple[Due, ...]) -> Stored:
+def pretend(_archive: dicomweb.Archive, batch: tuple[Due, ...], *_more: object) -> Stored:
     """Take a batch as `store` would, read every byte of it, and send nothing: for a daemon in shadow."""
     ready, lost = _unchanged(batch)
     digests = []

@@ -89,8 +89,8 @@ CLASHES = [
     (InstanceState.STORED, C, Claim.CONFLICTS),
     (InstanceState.LEAVING, A, Claim.CONFLICTS),
     (InstanceState.DELETING, A, Claim.CONFLICTS),
-    (InstanceState.CONFLICT, A, Claim.CONFLICTS),  # the archive has another one still
-    (InstanceState.CONFLICT, C, Claim.CONFLICTS),
+    (InstanceState.CONFLICT, A, Claim.ASKS),  # the archive has another one still: this one, perhaps
+    (InstanceState.CONFLICT, C, Claim.ASKS),
     (InstanceState.REJECTED, A, Claim.NEW),  # these claim nothing any more
     (InstanceState.MISSED, A, Claim.NEW),
     (InstanceState.DELETED, A, Claim.NEW),
@@ -111,7 +111,7 @@ def test_the_table_above_has_every_state() -> None:
 def test_a_content_that_only_had_yielded_to_another_file_stands_in_nobodys_way() -> None:
     assert claim(known(CONFLICT, yielded=True)) is Claim.NEW
     rows = [known(CONFLICT, number=1, yielded=True), known(CONFLICT, number=2, sha256=b"\x03" * 32)]
-    assert decide(whole(), A, OURS, rows) == Decision(Claim.CONFLICTS, 2)
+    assert decide(whole(), A, OURS, rows) == Decision(Claim.ASKS, 2)
 
 
 def test_an_instance_that_no_file_holds_any_more_gives_way_to_any_path() -> None:
@@ -202,7 +202,7 @@ def test_nothing_is_decided_while_the_only_file_of_what_is_due_is_being_looked_a
         (known(sha256=OTHERS, path=None), Claim.DISPLACES),  # its bytes are known: that can be decided
         (known(sha256=OURS, path=None), Claim.SAME),
         (known(sha256=None, path=B), Claim.COMPARE),
-        (known(CONFLICT, sha256=None, path=None), Claim.CONFLICTS),  # it is not due
+        (known(CONFLICT, sha256=None, path=None), Claim.ASKS),  # it is not due
         (known(CONFLICT, sha256=None, path=None, yielded=True), Claim.NEW),
         (known(MISSED, sha256=None, path=None), Claim.REVIVES),
     ],

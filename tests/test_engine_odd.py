@@ -166,6 +166,19 @@ def test_a_third_content_is_not_sent_where_the_archive_is_known_to_have_another(
     assert len(world.archive.requests) == 1
 
 
+def test_a_conflicting_file_that_a_person_corrects_is_found_to_be_what_the_archive_has(world: World) -> None:
+    right = world.put("1.dcm", "1.2.3.1", pixel=1).read_bytes()
+    world.archive.held["1.2.3.1"] = right
+    world.put("1.dcm", "1.2.3.1", pixel=2)
+    world.until_done()
+    assert world.states() == {"conflict": 1, "file ready": 1}
+    sent = len(world.archive.requests)
+    (world.folder / "1.dcm").write_bytes(right)
+    settle(world)
+    assert world.states() == {"stored": 1, "file ready": 1}
+    assert len(world.archive.requests) == sent  # it was asked, and sent nothing
+
+
 def test_a_refused_file_that_a_person_corrects_leaves_no_refusal_behind(world: World) -> None:
     world.put("1.dcm", "1.2.3.1", pixel=1)
     world.archive.refuse["1.2.3.1"] = 0xA900

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from dicomsync.errors import LedgerDamaged, LedgerProblem
 from dicomsync.ledger import Ledger, Reader, opening
 from dicomsync.ledger.guard import SEAL_SECONDS, Seal, set_aside
-from dicomsync.model import InstanceState
+from dicomsync.model import InstanceState, Moment
+from dicomsync.orders import Settle, Withdraw
 
 from .world import STUDY, World, due
 
@@ -121,6 +123,61 @@ def test_a_rebuild_that_is_killed_in_the_middle_still_sends_nothing_again(world:
     assert world.states() == {"stored": 30, "file ready": 30}
 
 
+class DiskIsFull(Exception):
+    """Whatever ends a start between two of its steps."""
+
+
+@pytest.mark.parametrize("damage", [flip_a_page, empty])
+@pytest.mark.parametrize("step", ["migrate", "nothing"])
+def test_a_ledger_that_was_half_made_anew_is_doubted_and_knows_what_a_person_deleted(
+    world: World, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None], step: str
+) -> None:
+    for n in range(3):
+        world.put(f"{n}.dcm", f"{STUDY}.{n}", pixel=n)
+    world.until_done()
+    assert world.engine.withdraw(Withdraw(STUDY, None, f"{STUDY}.1"), world.now)
+    world.engine.settle(Settle(STUDY, None, f"{STUDY}.1", deleted=True), world.now)
+    del world.archive.held[f"{STUDY}.1"]
+    sent = len(world.archive.requests)
+    world.die()
+    damage(world.ledger_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "_take_over", _fails)
+        if step == "nothing":
+            broken.setattr(opening, "migrate", _fails)
+        with pytest.raises(DiskIsFull):
+            Ledger.open(world.ledger_path, mends=True)
+    world.start()
+    world.until_done()
+    assert world.ledger.doubt is not None
+    expected = {"stored": 3} if damage is empty else {"stored": 2, "deleted": 1}
+    assert world.states() == {**expected, "file ready": 3}
+    assert len(world.archive.requests) == sent + (damage is empty)  # nobody can know of it any more
+
+
+def _fails(*_arguments: object) -> None:
+    raise DiskIsFull
+
+
+def test_a_folder_that_started_new_still_knows_since_when_after_its_ledger_was_damaged(world: World) -> None:
+    world.once, world.new_only = False, True
+    old = world.put("old.dcm", f"{STUDY}.1")
+    world.now = Moment(old.stat().st_ctime + 0.001, world.now.mono)  # the daemon starts after the old file
+    world.again()
+    world.passes(100)
+    world.archive.down = True
+    world.put("new.dcm", f"{STUDY}.2")
+    world.now = Moment(world.now.wall + 7200, world.now.mono)
+    world.passes(100)
+    assert world.states() == {"pending": 1, "file ready": 1, "file ignored": 1}
+    world.die()
+    flip_a_page(world.ledger_path)
+    world.archive.down = False
+    world.start()
+    world.passes(200)
+    assert world.states() == {"stored": 1, "file ready": 1, "file ignored": 1}
+
+
 def test_an_archive_that_is_away_while_the_ledger_is_rebuilt_is_waited_for(world: World) -> None:
     world.put("1.dcm", f"{STUDY}.1")
     world.until_done()
@@ -153,7 +210,25 @@ def test_a_file_that_could_not_be_seen_at_first_is_asked_about_all_the_same(
     assert len(world.archive.requests) == 1
 
 
-def test_what_comes_long_after_is_sent_without_a_question(world: World) -> None:
+def test_other_content_that_comes_long_after_is_a_conflict_with_what_was_forgotten(world: World) -> None:
+    world.put("1.dcm", f"{STUDY}.1", pixel=1)
+    world.until_done()
+    world.die()
+    remove(world.ledger_path)
+    (world.folder / "1.dcm").unlink()
+    world.start()
+    world.until_done()
+    later = world.put("2.dcm", f"{STUDY}.1", pixel=2)
+    world.now = Moment(later.stat().st_ctime + 86_400, world.now.mono)
+    world.ledger.doubt = replace(world.ledger.doubt, at=later.stat().st_ctime - 86_400)  # type: ignore[type-var]
+    sent = len(world.archive.requests)
+    world.again()
+    world.until_done()
+    assert world.states() == {"conflict": 1, "file ready": 1}
+    assert len(world.archive.requests) == sent
+
+
+def test_what_comes_long_after_is_not_doubted_one_by_one(world: World) -> None:
     world.put("1.dcm", f"{STUDY}.1")
     world.until_done()
     world.die()
@@ -161,9 +236,12 @@ def test_what_comes_long_after_is_sent_without_a_question(world: World) -> None:
     world.start()
     world.until_done()
     assert world.ledger.doubt is not None
-    assert world.ledger.doubts(world.ledger.doubt.at - 1)
-    assert world.ledger.doubts(world.ledger.doubt.at + 60)  # a share's clock may be wrong
-    assert not world.ledger.doubts(world.ledger.doubt.at + 2 * 3600)
+    began, later = world.ledger.doubt.at, world.ledger.doubt.at + 86_400
+    assert world.ledger.doubts(began - 1, later, first=False)
+    assert world.ledger.doubts(began + 60, later, first=False)  # a share's clock may be wrong
+    assert not world.ledger.doubts(began + 2 * 3600, later, first=False)
+    assert world.ledger.doubts(began + 2 * 3600, began + 3600, first=False)  # the clock was set back since
+    assert world.ledger.doubts(began + 2 * 3600, later, first=True)  # or was behind then: it was there
 
 
 # Old copies

@@ -64,6 +64,27 @@ FOUND: dict[str, tuple[int, Program]] = {
          ("grow", 2061, 79), ("live", 1868, 782), ("ledger", 1317, 2244), ("copy", 3182, 1532),
          ("rename", 3845, 381), ("link", 124, 2799)],
     ),
+    # its start found a full disk half way: the next one took the new, empty ledger for the first of all
+    "a ledger half made anew": (
+        72,
+        [("put", 2263, 3765), ("while_sent", 1180, 3307), ("live", 3251, 3497), ("ledger", 2775, 3406),
+         ("ledger_lost", 844, 1953), ("turn", 2939, 1966)],
+    ),
+    # the clock was set back before: the file seemed younger than the loss
+    "a ledger lost on a clock set back": (
+        142,
+        [("while_sent", 4018, 929), ("away", 3014, 173), ("put", 2262, 3112), ("ledger", 1817, 860),
+         ("ledger", 3892, 3744), ("live", 417, 310), ("edit", 709, 2771), ("clock", 166, 3899),
+         ("ledger_lost", 3436, 1206)],
+    ),
+    # what the archive had was not in the new ledger, and the file came back to it
+    "a conflict that ends by itself": (
+        309,
+        [("replace", 311, 3821), ("link", 4055, 4080), ("copy", 3170, 1394), ("rename", 2755, 262),
+         ("replace", 866, 1105), ("rename", 1592, 3334), ("live", 1745, 1438), ("ledger_lost", 3078, 118),
+         ("put", 1811, 1501), ("move_tree", 1029, 1156), ("junk", 957, 1187), ("edit", 3843, 2929),
+         ("live", 2469, 3806), ("edit", 2806, 3234)],
+    ),
 }  # fmt: skip
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from dicomsync.ledger import tallies
 from dicomsync.ledger.deletions import BY_PERSON, DeletionVerbs
 from dicomsync.ledger.guard import Doubt
 from dicomsync.ledger.opening import problem
-from dicomsync.ledger.salvage import Deletion
+from dicomsync.ledger.salvage import Left
 from dicomsync.model import Due, InstanceState
 
 DOUBTED = "doubted"
@@ -36,12 +35,16 @@ class CareVerbs(DeletionVerbs):
     doubt: Doubt | None = None
     doubt_is_new = False  # it was come upon when this process opened the ledger
 
-    def doubts(self, changed_at: float) -> bool:
+    def doubts(self, changed_at: float, wall: float, *, first: bool) -> bool:
         """Say whether a file unknown until now, last changed then (wall seconds), may be in the archive.
 
-        It may if it was there when the ledger lost its memory: the archive is asked before it is sent.
+        It may if it was there when the ledger lost its memory: the archive is asked before it is sent. What
+        the first pass since finds was there, whatever its times say, as the clock may have been set; and a
+        file from the future says nothing of its age.
         """
-        return self.doubt is not None and changed_at < self.doubt.at + _NEWER_SECONDS
+        if self.doubt is None:
+            return False
+        return first or not self.doubt.at + _NEWER_SECONDS <= changed_at <= wall
 
     def begin_doubt(self, doubt: Doubt) -> None:
         """Ask the archive about everything that is due: it may have been stored since this was written."""
@@ -53,6 +56,7 @@ class CareVerbs(DeletionVerbs):
         ).fetchall()
         self._touched.update(int(row[0]) for row in rows)
         self._db.execute("UPDATE instances SET looks = 0 WHERE state = 'unconfirmed'")
+        self._db.execute("UPDATE folders SET scanned_at = NULL")  # the next pass is the first since
         self.doubt, self.doubt_is_new = doubt, True
 
     def recall_doubt(self) -> None:
@@ -60,9 +64,15 @@ class CareVerbs(DeletionVerbs):
         row = self._db.execute("SELECT value FROM facts WHERE name = 'doubt'").fetchone()
         self.doubt = None if row is None else Doubt(**json.loads(row[0]))
 
-    def take_deletions(self, found: Iterable[Deletion], wall: float) -> None:
-        """Take over what a person had deleted, so that its files do not bring it back."""
-        for whole, sha256 in found:
+    def take_over_from(self, left: Left, wall: float) -> None:
+        """Take over what a person had deleted, so that its files do not bring it back.
+
+        And since when a folder is watched: with `start = "new"`, what came after that is to be sent.
+        """
+        self._db.executemany(
+            "INSERT INTO folders (path, seen_at) VALUES (?, ?) ON CONFLICT DO NOTHING", left.folders
+        )
+        for whole, sha256 in left.deletions:
             row = self.add_instance(whole, InstanceState.DELETED, BY_PERSON, wall, wall, sha256)
             self.remember("instance", row, "deleted", "known from the ledger before", wall)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import time
 from dataclasses import dataclass, replace
@@ -166,6 +167,13 @@ def set_aside(path: Path, why: str, wall: float) -> str:
 
 
 _TAILS = ("-wal", "-shm", "")
+
+
+def asides(path: Path) -> list[Path]:
+    """Give what was moved aside from `path`, the latest first."""
+    pattern = re.compile(re.escape(path.name) + r"\.[a-z]+-(\d{8}T\d{6}Z(?:-\d+)?)")
+    found = ((pattern.fullmatch(other.name), other) for other in path.parent.iterdir())
+    return [other for match, other in sorted(((m[1], o) for m, o in found if m), reverse=True)]
 
 
 def _sync(directory: Path) -> None:

@@ -15,7 +15,7 @@ from dicomsync.ledger import opening, salvage
 from dicomsync.ledger.care import CareVerbs
 from dicomsync.ledger.checks import CheckVerbs
 from dicomsync.ledger.conflicts import ConflictVerbs
-from dicomsync.ledger.guard import REBUILT, UNSEALED, Doubt, Guard, Seal, set_aside
+from dicomsync.ledger.guard import EMPTY, REBUILT, UNSEALED, Doubt, Guard, Seal, set_aside
 from dicomsync.ledger.readings import ReadingVerbs
 
 
@@ -115,16 +115,14 @@ class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
         """Say which ledger this is and whether it is the latest, and guard it from here on."""
         with self.transaction():
             name, sequence = self.fact("ledger"), int(self.fact("sequence") or 0)
-            why = ""
-            if name is not None and lost is None:
-                why = seal.doubts(name, sequence) if seal else UNSEALED
+            why = "" if lost else _why(seal, name, sequence)
             if name is None:
                 name = str(uuid.uuid4())
                 self.set_fact("ledger", name)
             if lost or why:
                 self.begin_doubt(lost or Doubt(why, time.time()))
-            if lost and lost.aside:
-                self.take_deletions(salvage.deletions(Path(lost.aside)), lost.at)
+            if (lost or why == EMPTY) and seal is not None:
+                self.take_over_from(salvage.left(path, seal.ledger), time.time())
             sequence = max(sequence, seal.sequence if seal else 0) + 1
             self.set_fact("sequence", str(sequence))
         self._guard = Guard(path, lock, Seal(name, sequence))
@@ -192,6 +190,14 @@ class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
                 f"This ledger speaks of the archive {bound}, not of {archive_url}; nothing was sent.",
                 hint="Use one ledger for each archive.",
             )
+
+
+def _why(seal: Seal | None, name: str | None, sequence: int) -> str:
+    """Say what is to be doubted of a ledger that was found under this lock; "" if nothing is."""
+    if name is not None:
+        return seal.doubts(name, sequence) if seal else UNSEALED
+    # With a seal and no name, it was being made anew by a start that ended between two steps of that.
+    return EMPTY if seal else ""
 
 
 @contextlib.contextmanager

@@ -20,13 +20,13 @@ def _edges(text: str) -> set[Edge]:
 # As seen from one committed turn to the next: a turn may take more than one step of the design's graph,
 # such as from being sent, refused as too large, to being sent again.
 INSTANCE_EDGES = _edges("""
-    - > pending sending conflict deleting
-    pending > sending conflict missed deleting
+    - > pending sending unconfirmed conflict deleting
+    pending > sending unconfirmed conflict missed deleting
     sending > pending unconfirmed stored conflict rejected missed
     unconfirmed > pending sending stored conflict rejected missed deleting
-    conflict > pending sending
+    conflict > pending sending unconfirmed
     rejected > pending sending
-    missed > pending sending conflict
+    missed > pending sending unconfirmed conflict
     stored > deleting
     deleting > pending sending unconfirmed stored deleted missed
 """)

@@ -9,7 +9,7 @@ from dicomsync import orders
 
 from . import blobs
 from .archive import ASKED_WAYS, WAYS
-from .ledgers import CRASH_POINTS, FAULTS
+from .ledgers import CRASH_POINTS, FAULTS, LOSSES
 from .site import DIRECTORIES, FOLDERS, PATHS, Site
 
 Happening = tuple[str, int, int]
@@ -333,6 +333,14 @@ def ledger(site: Site, a: int, b: int) -> None:
     site.faults.fault = "" if site.faults.fault else FAULTS[a % len(FAULTS)]
 
 
+def ledger_lost(site: Site, a: int, b: int) -> None:
+    """A copy is taken of the ledger; or an older copy, an empty file, damage or nothing is in its place."""
+    if a % 2:
+        site.copy_ledger()
+    else:
+        site.lose_ledger(LOSSES[a // 2 % len(LOSSES)], b)
+
+
 def clock(site: Site, a: int, b: int) -> None:
     """Time passes, the wall clock is set, or the machine sleeps."""
     match a % 6:
@@ -350,11 +358,12 @@ ACTS: dict[Act, int] = {
     put: 12, replace: 3, edit: 5, begin: 4, grow: 6, preallocate: 2, junk: 2, special: 1, rename: 4, copy: 4,
     link: 2, touch: 3, remove: 4, remove_tree: 1, move_tree: 2, while_sent: 4, away: 1, unreadable: 2,
     hints: 10, answers: 10, asked_oddly: 4, condition: 2, foreign: 2, turn: 30, work: 30, bring: 30, live: 12,
-    crash: 5, power_cut: 1, start: 5, again: 1, command: 4, ledger: 2, clock: 12,
+    crash: 5, power_cut: 1, start: 5, again: 1, command: 4, ledger: 2, ledger_lost: 1, clock: 12,
 }  # fmt: skip
 BY_NAME = {act.__name__: act for act in ACTS}
 FAULTY = frozenset({"answers", "asked_oddly", "condition", "foreign", "crash", "power_cut", "away",
-                    "unreadable", "ledger", "while_sent", "remove_tree", "move_tree"})  # fmt: skip
+                    "unreadable", "ledger", "ledger_lost", "while_sent", "remove_tree",
+                    "move_tree"})  # fmt: skip
 WITH_FILES = frozenset(
     {"put", "replace", "edit", "begin", "grow", "preallocate", "junk", "special", "rename"}
 )

@@ -75,14 +75,39 @@ class Connection(sqlite3.Connection):
         return super().execute(sql, *values)
 
 
-def connector(faults: Faults) -> Callable[[Path], sqlite3.Connection]:
-    """Give what opens the ledger in the simulation: as in life, but for waiting on a disk."""
+class Module:
+    """SQLite's module as the ledger sees it: in life, but for waiting on a disk."""
 
-    def connect(path: Path, *_settings: object, **_more: object) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=0.0, isolation_level=None, factory=Connection)
-        connection.faults = faults
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = OFF")
-        return connection
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
 
-    return connect
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sqlite3, name)
+
+    def connect(self, path: Any, **settings: Any) -> sqlite3.Connection:
+        """Open a database; the one that is written to may fail."""
+        if settings.get("uri"):
+            readers: sqlite3.Connection = sqlite3.connect(path, **settings)
+            return readers
+        opened = sqlite3.connect(path, **settings | {"timeout": 0.0}, factory=Connection)
+        opened.faults = self._faults
+        return opened
+
+
+def lose(path: Path, copy: Path, how: str, at: int) -> None:
+    """Put something else in the closed ledger's place: an older copy, an empty file, damage or nothing."""
+    for tail in ("-wal", "-shm"):
+        Path(f"{path}{tail}").unlink(missing_ok=True)
+    data = path.read_bytes() if path.exists() else b""
+    if how == "missing":
+        path.unlink(missing_ok=True)
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "damaged":
+        at = 4096 * (1 + at % max(1, len(data) // 4096 - 1))
+        path.write_bytes(data[:at] + b"\x5a" * 4096 + data[at + 4096 :] if at % 3 else data[: at - 100])
+    elif copy.exists():
+        path.write_bytes(copy.read_bytes())
+
+
+LOSSES = ("older", "older", "missing", "empty", "damaged")

@@ -11,7 +11,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ from . import blobs
 from .archive import KINDS, Archive, Crash
 from .disk import Disk, DiskOs
 from .hands import Hands
-from .ledgers import Faults, connector
+from .ledgers import Faults, Module, lose
 from .oracle import Oracle, Violation, promise
 
 ROOMS_THAT_READ = tuple(f"dicomsync.{room}" for room in ("scan", "jobs", "header", "visits", "copies"))
@@ -92,8 +92,9 @@ class Site:
         self.stack.enter_context(mock.patch("dicomsync.scan.time", clock))
         self.stack.enter_context(mock.patch("dicomsync.jobs.CHUNK_BYTES", 512))
         self.stack.enter_context(mock.patch.object(dicomweb, "client_for", return_value=self.archive))
-        self.stack.enter_context(mock.patch.object(opening, "connect", connector(self.faults)))
-        self.stack.enter_context(mock.patch.object(opening, "migrate"))
+        self.stack.enter_context(mock.patch.object(opening, "sqlite3", Module(self.faults)))
+        self.stack.enter_context(mock.patch.object(opening, "migrate", _migrate))
+        self.stack.enter_context(mock.patch("dicomsync.ledger.writer.time", clock))
         self.stack.enter_context(mock.patch("dicomsync.mounts.kind", return_value="local"))
 
     def close(self) -> None:
@@ -115,7 +116,7 @@ class Site:
         with self.ending():
             if self.ledger is None:
                 try:
-                    self.ledger = Ledger.open(self.ledger_path)
+                    self.ledger = Ledger.open(self.ledger_path, mends=True)
                 except LedgerProblem:
                     return
             self._take_over()
@@ -251,6 +252,19 @@ class Site:
             if node is not None and node.kind == stat.S_IFREG:
                 self.disk.write(path, node.data[: len(node.data) // 2])
         self.growing.clear()
+
+    def copy_ledger(self) -> None:
+        """Somebody takes a copy of the ledger."""
+        if self.ledger is not None:
+            with closing(sqlite3.connect(self.home / "copy.db")) as copy:
+                self.ledger.connection.backup(copy)
+
+    def lose_ledger(self, how: str, at: int) -> None:
+        """The daemon ends, and finds something else in its ledger's place when it starts again."""
+        self.crash("now")
+        self._drop()
+        lose(self.ledger_path, self.home / "copy.db", how, at)
+        self.oracle.ledger_lost()
 
     def reload(self) -> None:
         """Read the config anew: nothing more goes, and another engine takes over."""
@@ -398,6 +412,13 @@ class Site:
 
 
 _TEMPLATE: list[Path] = []
+_MIGRATE = opening.migrate
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Make the tables where they are not all there; the template has them."""
+    if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'history'").fetchone()[0]:
+        _MIGRATE(connection)
 
 
 def template() -> Path:
