@@ -16,6 +16,7 @@ from dicomsync import words
 Facts = dict[str, Any]
 
 LATE_SECONDS = 3600.0
+SLOW_SECONDS = 20 * 60.0  # a single try may be put off for a quarter of an hour
 PATIENT_SECONDS = 15 * 60.0  # an archive that is busy for longer is a trouble
 FREE_LITTLE_BYTES, FREE_TOO_LITTLE_BYTES = 10**9, 10**8
 
@@ -52,7 +53,7 @@ CODES = {
     "archive-busy": "the archive asks to be left alone",
     "archive-auth": "the archive does not accept the credential, or it cannot be had",
     "archive-setup": "the archive's address or its settings are wrong",
-    "late": "something that came live has been due for over an hour",
+    "late": "something that came live has been due for over 20 minutes",
     "stalled": "something is due, and nothing has moved for over an hour",
     "folder-gone": "a folder cannot be read",
     "folder-hangs": "a folder does not answer",
@@ -117,7 +118,8 @@ def headline(facts: Facts, found: list[Concern]) -> str:
     due = sum(counts[state] for state in ("pending", "sending", "unconfirmed"))
     if due:
         oldest = facts["oldest_pending_seconds"] or 0.0
-        return f"All is well: {words.count(due, 'instance')} on the way, the oldest for {words.span(oldest)}."
+        how = "Slow" if any(one.code == "late" for one in found) else "All is well"
+        return f"{how}: {words.count(due, 'instance')} on the way, the oldest for {words.span(oldest)}."
     if not counts["stored"] and not facts["files"]["ready"]:
         return "All is well: nothing has been found yet."
     return "All is well: everything that was found is stored."
@@ -187,10 +189,11 @@ def _lateness(facts: Facts, how: How) -> Iterator[Concern]:
         return
     live, oldest = facts["oldest_live"], facts["oldest_pending_seconds"]
     answered = facts["last_answer_seconds"]
-    if live is not None and live["seconds"] > LATE_SECONDS:
+    if live is not None and live["seconds"] > SLOW_SECONDS:
+        level = Level.WRONG if live["seconds"] > LATE_SECONDS else Level.NOTE
         told = f"something of {live['study']} is still not stored, though it came as the daemon watched"
         todo = how.run("explain", shlex.quote(live["study"]))
-        yield Concern("late", Level.WRONG, told, live["seconds"], todo)
+        yield Concern("late", level, told, live["seconds"], todo)
     elif (oldest or 0.0) > LATE_SECONDS and (answered is None or answered > LATE_SECONDS):
         told = "something is due, and nothing has moved for over an hour"
         yield Concern("stalled", Level.WRONG, told, answered or oldest, how.run("doctor"))

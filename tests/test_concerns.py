@@ -198,6 +198,13 @@ def test_an_archive_that_is_busy_for_long_is_wrong() -> None:
     assert one["level"] == "wrong"
 
 
+def test_what_takes_long_is_called_slow_before_it_is_wrong() -> None:
+    live = {"seconds": 1500.0, "study": "study 7f3a9c"}
+    found = judged({"counts__pending": 3, "oldest_pending_seconds": 1500.0, "oldest_live": live})
+    assert [(one["code"], one["level"]) for one in found["concerns"]] == [("late", "note")]
+    assert found["headline"] == "Slow: 3 instances on the way, the oldest for 25 min."
+
+
 def test_lateness_is_not_told_beside_what_causes_it() -> None:
     late = {**ALL["late"][0], **trouble("unreachable", 5000.0)}
     assert [one["code"] for one in judged(late)["concerns"]] == ["archive-unreachable"]

@@ -72,8 +72,9 @@ def test_text_page_json_and_metrics_tell_the_same_story(post: Post, web: Web) ->
     assert headline in page
     assert text.startswith(headline)
     assert 'dicomsync_level{level="wrong"} 1.0' in measured
-    assert {one["code"] for one in told["concerns"]} == set(
-        re.findall(r'dicomsync_concern{code="([\w-]+)"} 1\.0', measured)
+    graves = {"wrong": "3.0", "person": "2.0", "note": "1.0"}
+    assert {(one["code"], graves[one["level"]]) for one in told["concerns"]} == set(
+        re.findall(r'dicomsync_concern{code="([\w-]+)"} ([123]\.0)', measured)
     )
     for one in told["concerns"]:
         assert one["words"] in text

@@ -116,9 +116,12 @@ def _readable(value: bool) -> Metric:
     return _gauge("ledger_readable", "Whether the ledger could be read; if not, nothing else is told.", value)
 
 
+_GRAVITY = {Level.WRONG: 3, Level.PERSON: 2, Level.NOTE: 1}
+
+
 def _standing(found: Facts) -> Iterator[Metric]:
     daemon, archive, ledger = found["daemon"], found["archive"], found["ledger"]
-    known = {one["code"] for one in found["concerns"]}
+    grave = {one["code"]: _GRAVITY[one["level"]] for one in reversed(found["concerns"])}  # the worst last
     info = GaugeMetricFamily("dicomsync_build_info", "The version that tells this.", labels=["version"])
     info.add_metric([__version__], 1)
     yield info
@@ -126,8 +129,9 @@ def _standing(found: Facts) -> Iterator[Metric]:
     yield _gauge("last_sign_of_life_seconds", "Since the daemon's last sign of life.", daemon["sign_seconds"])
     levels = {level.value: found["level"] == level for level in Level}
     yield _gauges("level", "How it stands on the whole: one of these is 1.", "level", levels)
-    codes = {code: code in known for code in concerns.CODES}
-    yield _gauges("concern", "What is not as it should be, as `status` tells it.", "code", codes)
+    codes = {code: grave.get(code, 0) for code in concerns.CODES}
+    words = "What is not as it should be: 3 wrong, 2 waits for a person, 1 worth knowing, 0 is not so."
+    yield _gauges("concern", words, "code", codes)
     counts = found["counts"]
     yield _gauges("instances", "Instances by the state they are in.", "state", counts)
     yield _gauges("files", "Files by the state they are in.", "state", found["files"])
