@@ -30,6 +30,7 @@ class StatusFile:
     def __init__(self, ledger: Path, runtime: str) -> None:
         self._ledger = ledger
         self.path = Path(runtime or os.path.dirname(os.path.realpath(ledger))) / "status.json"
+        self._mode = 0o640 if runtime else 0o600
         self._started_at = time.time()
 
     def write(
@@ -62,7 +63,7 @@ class StatusFile:
         try:
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with open(descriptor, "w") as file:
-                os.fchmod(descriptor, 0o640)  # the service's umask would keep the group out
+                os.fchmod(descriptor, self._mode)  # the service's umask would keep the group out
                 json.dump(told | {"written_at": round(now.wall, 3)}, file)
             os.replace(fresh, self.path)
         except OSError as error:  # a full /run is no reason to stop storing

@@ -141,7 +141,7 @@ def test_nothing_in_the_daemons_file_names_a_person_a_place_or_a_host(path: Path
     text = told(path).read_text()
     for word in ("Doe", "/data", "archive.test", str(path.parent)):
         assert word not in text
-    assert told(path).stat().st_mode & 0o777 == 0o640
+    assert told(path).stat().st_mode & 0o777 == 0o600
 
 
 def test_the_daemons_file_is_what_status_tells_but_for_names(path: Path) -> None:
