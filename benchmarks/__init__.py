@@ -1,1 +1,1 @@
-"""Runnable measurements; nothing here is asserted in tests."""
+"""Runnable measurements: `python -m benchmarks` is all of them, beside the peers and against the goals."""

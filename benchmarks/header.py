@@ -6,16 +6,17 @@ Only the ratio is a claim: it is taken a round at a time, because absolute speed
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from benchmarks.goals import GOALS, HEADS, Finding
+from benchmarks.measuring import median, ratios, table
 from dicomsync import header
 from dicomsync.model import Whole
 from dicomsync.samples import CT, uid, write_ct_files
@@ -71,26 +72,34 @@ def rate(one: Callable[[bytes], None], paths: list[bytes]) -> float:
     return len(paths) / (time.perf_counter() - start)
 
 
+def compared(files: int, rounds: int, seed: int = 0) -> Iterator[tuple[float, float]]:
+    """Give our rate and pydicom's, a round at a time."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = write_ct_files(Path(folder), count=files, seed=seed, extra=scanner_header())
+        paths = [bytes(path) for path in made]
+        rate(by_us, paths)
+        for _ in range(rounds):
+            yield rate(by_us, paths), rate(by_pydicom, paths)
+
+
+def finding(files: int, rounds: int, seed: int = 0) -> Finding:
+    """Say how many of our headers go to one of pydicom's."""
+    ours, theirs = zip(*compared(files, rounds, seed), strict=True)
+    found = ratios(ours, theirs)
+    detail = f"{median(ours):,.0f} against {median(theirs):,.0f} headers/s"
+    key = ("header of a CT", "pydicom")
+    return Finding(*key, median(found), "x", GOALS[key], tuple(found), detail)
+
+
 def main() -> None:
-    """Print a line a round, then the medians."""
+    """Print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        files = write_ct_files(Path(folder), count=options.files, seed=options.seed, extra=scanner_header())
-        paths = [bytes(path) for path in files]
-        size = Path(paths[0].decode()).stat().st_size
-        print(f"{len(paths)} CT files of {size} bytes")
-        rate(by_us, paths)
-        rounds = []
-        for number in range(options.rounds):
-            ours, theirs = rate(by_us, paths), rate(by_pydicom, paths)
-            rounds.append((ours, theirs, ours / theirs))
-            print(f"round {number + 1}: {ours:,.0f}/s, pydicom {theirs:,.0f}/s, ratio {ours / theirs:.1f}")
-    ours, theirs, ratio = (statistics.median(column) for column in zip(*rounds, strict=True))
-    print(f"median: {ours:,.0f}/s, pydicom {theirs:,.0f}/s, ratio {ratio:.1f}")
+    found = finding(options.files, options.rounds, options.seed)
+    print(table(HEADS, [found.row]), found.detail, sep="\n")
 
 
 if __name__ == "__main__":

@@ -11,57 +11,45 @@ import os
 import random
 import signal
 import sqlite3
-import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import servers
+from benchmarks.goals import GOALS, Finding
+from benchmarks.measuring import median, percentile
 from dicomsync.samples import instance, retold, uid, write_ct_files
-from tests import orthanc
 
 SETTLE_SECONDS = QUIET_SECONDS = 1.0
-COMMAND = [sys.executable, "-m", "dicomsync"]
-
-
-@contextmanager
-def sandbox(home: Path) -> Iterator[str]:
-    """Run a sandbox as a process of its own; gives its URL."""
-    port = orthanc.free_port()
-    process = subprocess.Popen(
-        [*COMMAND, "sandbox", "--store", str(home), "--port", str(port)], stdout=subprocess.DEVNULL
-    )
-    try:
-        yield f"http://127.0.0.1:{port}/v2"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextmanager
 def archive(name: str, home: Path) -> Iterator[str]:
-    """Run the archive that was asked for; gives its URL."""
+    """Run the archive that was asked for; gives its URL and kind, as a config has them."""
     if name == "sandbox":
-        with sandbox(home) as url:
-            yield url
-    else:
-        with orthanc.running(home) as server:
-            yield server.url
+        with servers.sandbox(home) as url:
+            yield f'url = "{url}"'
+        return
+    home.mkdir()
+    start = servers.sink if name == "sink" else servers.orthanc(home)
+    with start() as server:
+        yield f'url = "{server.url}"\nkind = "{server.kind}"'
 
 
 @contextmanager
-def daemon(home: Path, url: str) -> Iterator[None]:
-    """Run a daemon over `home`/in."""
+def daemon(home: Path, archive: str) -> Iterator[None]:
+    """Run a daemon over `home`/in; `archive` is what the config says of it."""
     config = home / "config.toml"
     config.write_text(
-        f'[archive]\nurl = "{url}"\n[ledger]\npath = "{home / "ledger.db"}"\n'
+        f'[archive]\n{archive}\n[ledger]\npath = "{home / "ledger.db"}"\n'
         f'[[folders]]\npath = "{home / "in"}"\nsettle = {SETTLE_SECONDS}\nwatch = "events"\n'
         f"[batch]\nquiet = {QUIET_SECONDS}\n"
     )
-    process = subprocess.Popen([*COMMAND, "run", "-q", "-c", str(config)])
+    process = subprocess.Popen([*servers.COMMAND, "run", "-q", "-c", str(config)])
     try:
         yield
     finally:
@@ -111,34 +99,63 @@ def until_stored(home: Path, wanted: set[str]) -> dict[str, float]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long each study took, in seconds, and how much of the backlog was left as the last was written."""
+
+    seconds: tuple[float, ...]
+    left: int
+
+    @property
+    def milliseconds(self) -> tuple[float, float, float]:
+        """Median, 95th percentile and worst."""
+        seconds = self.seconds
+        return 1000 * median(seconds), 1000 * percentile(seconds, 0.95), 1000 * max(seconds)
+
+
+def measure(name: str, studies: int, every_seconds: float, backlog: int = 0, seed: int = 0) -> Waits:
+    """Run a daemon and an archive, and drop studies."""
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place)
+        (home / "in").mkdir()
+        write_ct_files(home / "in" / "backlog", count=backlog, seed=seed)
+        with archive(name, home / "archive") as where, daemon(home, where):
+            first = drop(home / "in", 1, 0.1, "first")
+            if not backlog:
+                until_stored(home, set(first))  # and then there is a watch
+            else:
+                while not stored(home):
+                    time.sleep(0.05)
+            closed = drop(home / "in", studies, every_seconds, seed)
+            left = backlog + 1 + len(closed) - len(stored(home))
+            found = until_stored(home, set(closed))
+    return Waits(tuple(found[one] - closed[one] - SETTLE_SECONDS - QUIET_SECONDS for one in closed), left)
+
+
+def findings(name: str, studies: int, backlog: int, seed: int) -> Iterator[Finding]:
+    """Say the 95th percentile, idle and while a backlog runs."""
+    for title, before in (("to visible, p95, idle", 0), ("to visible, p95, backlog", backlog)):
+        waits = measure(name, studies, 0.3, before, seed)
+        half, p95, worst = waits.milliseconds
+        detail = f"median {half:.0f}, worst {worst:.0f} ms; {waits.left} instances left"
+        yield Finding(title, name, p95, "ms", GOALS.get((title, name)), detail=detail)
+
+
 def main() -> None:
     """Print a line: median, 95th percentile and worst."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--archive", choices=["sandbox", "orthanc"], default="sandbox")
+    parser.add_argument("--archive", choices=["sandbox", "sink", "orthanc"], default="sandbox")
     parser.add_argument("--studies", type=int, default=60)
     parser.add_argument("--every", type=float, default=0.5, help="seconds between two studies, on average")
     parser.add_argument("--backlog", type=int, default=0, help="instances that are there before it starts")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        home = Path(place)
-        (home / "in").mkdir()
-        write_ct_files(home / "in" / "backlog", count=options.backlog, seed=options.seed)
-        with archive(options.archive, home / "archive") as url, daemon(home, url):
-            first = drop(home / "in", 1, 0.1, "first")
-            if not options.backlog:
-                until_stored(home, set(first))  # and then there is a watch
-            else:
-                while not stored(home):
-                    time.sleep(0.05)
-            closed = drop(home / "in", options.studies, options.every, options.seed)
-            left = options.backlog + 1 + len(closed) - len(stored(home))
-            found = until_stored(home, set(closed))
-    waits = sorted(found[one] - closed[one] - SETTLE_SECONDS - QUIET_SECONDS for one in closed)
+    waits = measure(options.archive, options.studies, options.every, options.backlog, options.seed)
+    half, p95, worst = waits.milliseconds
     print(
-        f"{len(waits)} studies, {options.archive}, {os.cpu_count()} processors, backlog {options.backlog} "
-        f"({left} instances left when the last was written): median {statistics.median(waits):.2f} s, "
-        f"p95 {waits[int(len(waits) * 0.95)]:.2f} s, worst {waits[-1]:.2f} s"
+        f"{len(waits.seconds)} studies, {options.archive}, {os.cpu_count()} processors, "
+        f"backlog {options.backlog} ({waits.left} instances left when the last was written): "
+        f"median {half:.0f} ms, p95 {p95:.0f} ms, worst {worst:.0f} ms"
     )
 
 

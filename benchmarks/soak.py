@@ -9,9 +9,12 @@ kept (the program that shows it is printed, shortened), or if a run of a million
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also as a plain script
@@ -33,14 +36,14 @@ def main() -> int:
     steps = crashes = lives = 0
     seen: Counter[tuple[str, str]] = Counter()
     broken: list[Life] = []
-    while (not lives or time.monotonic() < end) and len(broken) < options.violations:
-        seed = options.seed * LIVES_A_SEED + lives
-        life = run(seed, made(seed, HAPPENINGS))
+    for life in _lives(options, end):
         lives, steps, crashes = lives + 1, steps + life.steps, crashes + life.crashes
         seen.update(life.seen)
         if life.broken:
             broken.append(life)
             _tell(life)
+            if len(broken) >= options.violations:
+                break
         if time.monotonic() - told > 60:
             told = time.monotonic()
             print(f"{steps} steps, {lives} lives, {steps / (told - began):.0f} steps a second", flush=True)
@@ -52,12 +55,28 @@ def main() -> int:
     return 1 if broken or (missing and steps >= LONG_STEPS) else 0
 
 
+def _lives(options: argparse.Namespace, end: float) -> Iterator[Life]:
+    """Give life after life, one at least, made in as many processes as are asked for."""
+    seeds = itertools.count(options.seed * LIVES_A_SEED)
+    with ProcessPoolExecutor(options.processes) as pool:
+        under_way = deque(pool.submit(_live, next(seeds)) for _ in range(2 * options.processes))
+        while under_way:
+            yield under_way.popleft().result()
+            if time.monotonic() < end:
+                under_way.append(pool.submit(_live, next(seeds)))
+
+
+def _live(seed: int) -> Life:
+    return run(seed, made(seed, HAPPENINGS))
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=1.0, help="how long; fractions are fine")
     parser.add_argument("--seed", type=int, default=1, help="another seed, other lives")
+    parser.add_argument("--processes", type=int, default=1, help="how many lives at a time")
     parser.add_argument("--violations", type=int, default=5, help="stop after so many")
     return parser.parse_args()
 

@@ -16,7 +16,7 @@ class Known:
 
     `sha256` is None while its bytes were never read; `path` is the smallest of the *other* paths that
     hold it now, None if there is none. `yielded` says that it is a conflict only because another
-    unsent file went first.
+    unsent file went first, `resolving` that a person has begun to have it stored.
     """
 
     instance_id: int
@@ -27,6 +27,7 @@ class Known:
     sha256: bytes | None
     path: bytes | None
     yielded: bool = False
+    resolving: bool = False
 
 
 class Claim(StrEnum):
@@ -96,8 +97,11 @@ def _claim_of_equal(path: bytes, other: Known, taken: Known | None) -> Claim:
 def _contest(path: bytes, known: Sequence[Known], taken: Known | None) -> Decision:
     """Say what becomes of a content that is not known under a UID that may be taken."""
     if taken is None:
-        refused = next((k for k in known if k.state is InstanceState.CONFLICT and not k.yielded), None)
-        return Decision(Claim.ASKS, refused.instance_id) if refused else Decision(Claim.NEW)
+        refused = [k for k in known if k.state is InstanceState.CONFLICT and not k.yielded]
+        begun = next((k for k in refused if k.resolving), None)
+        if begun is not None:  # its request may be on the way
+            return Decision(Claim.CONFLICTS, begun.instance_id)
+        return Decision(Claim.ASKS, refused[0].instance_id) if refused else Decision(Claim.NEW)
     if taken.state in (InstanceState.SENDING, InstanceState.UNCONFIRMED):
         return Decision(Claim.LATER, taken.instance_id)
     if taken.state is InstanceState.PENDING and (taken.path is None or path < taken.path):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
 import click
 
-from dicomsync import __version__
-from dicomsync.commands import COMMANDS
-from dicomsync.errors import DicomsyncError, place_of
+from dicomsync import __version__, secrecy
+from dicomsync.commands import Commands
+from dicomsync.errors import DicomsyncError
 
 
 def main() -> None:
     """Run the command line; every error ends as a sentence and an exit code, none as a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name need not be text, and must not end it
     try:
         code = cli.main(prog_name="dicomsync", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -31,7 +34,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        click.echo(f"Error: something went wrong inside dicomsync ({place_of(error)}).", err=True)
+        click.echo(f"Error: something went wrong inside dicomsync ({secrecy.where(error)}).", err=True)
         click.echo(
             "Nothing is lost: what was not recorded as stored is still due. Please report this.", err=True
         )
@@ -50,12 +53,10 @@ Exit codes:
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
 )
 @click.version_option(__version__, "-V", "--version", message="dicomsync %(version)s")
 def cli() -> None:
     """Get every DICOM file from a folder into a DICOMweb archive: complete, once, soon, with proof."""
-
-
-for command in COMMANDS:
-    cli.add_command(command)

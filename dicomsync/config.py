@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,6 +23,7 @@ from pydantic import (
 )
 
 from dicomsync import addresses, credentials
+from dicomsync.bwlimit import Timetable, timetable
 from dicomsync.errors import UsageProblem
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -70,6 +72,13 @@ def _auto(value: object) -> float | None:
     return None if value in ("auto", None) else seconds(value)
 
 
+def _path(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("a path cannot hold a zero byte")
+    return path
+
+
+PlainPath = Annotated[str, AfterValidator(_path)]
 SecretPlace = Annotated[str, BeforeValidator(credentials.secret_place)]
 FilePlace = Annotated[str, BeforeValidator(credentials.file_place)]
 Duration = Annotated[float, BeforeValidator(seconds)]
@@ -135,13 +144,13 @@ class ArchiveConfig(_Section):
 class LedgerConfig(_Section):
     """`[ledger]`: the SQLite file that accounts for everything."""
 
-    path: str = Field(min_length=1)
+    path: PlainPath = Field(min_length=1)
 
 
 class FolderConfig(_Section):
     """One of `[[folders]]`: a folder to look into. It is never written to."""
 
-    path: str = Field(min_length=1)
+    path: PlainPath = Field(min_length=1)
     include: tuple[str, ...] = ("*.dcm",)
     exclude: tuple[str, ...] = ("*.tmp", "*.part", "*.partial")
     settle: Annotated[float | None, BeforeValidator(lambda value: _auto(value))] = None  # None: "auto"
@@ -149,13 +158,7 @@ class FolderConfig(_Section):
     watch: Literal["auto", "events", "scan"] = "auto"
     scan_interval: Annotated[float | None, BeforeValidator(lambda value: _auto(value))] = None
     full_scan_interval: Duration = 600.0
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, path: str) -> str:
-        if "\0" in path:
-            raise ValueError("a path cannot hold a zero byte")
-        return path
+    scan_ops_per_second: int = Field(default=0, ge=0, le=1_000_000)
 
     @field_validator("include", "exclude")
     @classmethod
@@ -185,6 +188,7 @@ class UploadConfig(_Section):
     """`[upload]`: how much at a time."""
 
     transfers: int = Field(default=4, ge=1, le=64)
+    bwlimit: Annotated[Timetable, BeforeValidator(timetable)] = ()
 
 
 class VerifyConfig(_Section):
@@ -196,7 +200,7 @@ class VerifyConfig(_Section):
 class ControlConfig(_Section):
     """`[control]`: how commands reach a running daemon, and whose they may be."""
 
-    socket: str = ""
+    socket: PlainPath = ""
     access: Literal["owner", "group"] = "owner"
 
 
@@ -234,7 +238,11 @@ class Config(_Section):
 
 def _across(data: Mapping[str, Any]) -> list[str]:
     """Say what is wrong between keys; looked for in the plain values, so that it is told with the rest."""
-    archive, ledger = _table(data.get("archive")), _table(data.get("ledger")).get("path")
+    archive = _table(data.get("archive"))
+    written = {
+        "ledger.path": _table(data.get("ledger")).get("path"),
+        "control.socket": _table(data.get("control")).get("socket"),
+    }
     listed = data.get("folders")
     folders = [_table(one).get("path") for one in listed] if isinstance(listed, (list, tuple)) else []
     paths = {
@@ -244,12 +252,13 @@ def _across(data: Mapping[str, Any]) -> list[str]:
     }
     web = addresses.problems(_table(data.get("web")))
     problems = [*credentials.problems(archive), *_overlaps(paths), *web]
-    if isinstance(ledger, str) and ledger:
-        problems += [
-            f"ledger.path lies inside folder {number}: folders are only read, so put it elsewhere"
-            for number, path in paths.items()
-            if _inside(_absolute(ledger), _absolute(path))
-        ]
+    problems += [
+        f"{key} lies inside folder {number}: folders are only read, so put it elsewhere"
+        for key, place in written.items()
+        if isinstance(place, str) and place
+        for number, path in paths.items()
+        if _inside(_absolute(place), _absolute(path))
+    ]
     return problems
 
 
@@ -347,7 +356,7 @@ def _told(error: dict[str, Any]) -> str:
     """Say one problem: where, what, and for an unknown key what was probably meant."""
     unknown = error["type"] == "extra_forbidden"  # then every part is a key; else one may name a validator
     place = [part for part in error["loc"] if unknown or not (isinstance(part, str) and "[" in part)]
-    key = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in place)
+    key = ".".join(str(part + 1) if isinstance(part, int) else shown(part) for part in place)
     if unknown:
         return f"{key}: no such key{_meant(place)}"
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -355,6 +364,11 @@ def _told(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         message = "is missing"
     return f"{key}: {message}" if key else message
+
+
+def shown(key: str) -> str:
+    """Show a key to a person: TOML lets one hold any character at all."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in key)
 
 
 def _meant(place: Sequence[str | int]) -> str:
@@ -401,5 +415,5 @@ def _tables(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # as for the whole config: not every ValueError is tomllib's own
         return text

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from dicomsync import dicomweb
+from dicomsync import dicomweb, quiet
 from dicomsync.model import Source, StatKey
 from dicomsync.rules import Finding
 
@@ -35,7 +35,7 @@ def opened(path: bytes, key: StatKey) -> Iterator[int]:
     Raises FileChanged, and what the system says (OSError).
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = quiet.opened(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         raise FileChanged(None) from None
     try:

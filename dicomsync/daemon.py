@@ -30,7 +30,7 @@ from dicomsync.service import moment, open_ledger, tame_malloc
 from dicomsync.serving import Desk
 from dicomsync.statusfile import StatusFile
 from dicomsync.watch import EVENTS, STARTING, Watch
-from dicomsync.wiring import archive_of, caps_of, folders_of, keep_out
+from dicomsync.wiring import archive_of, caps_of, folders_of, keep_out, uploads_of
 from dicomsync.work import Pace
 
 log = logging.getLogger("dicomsync.daemon")
@@ -136,7 +136,7 @@ class Daemon:
             sends=self._sends,
             after_store=self._config.verify.after_store,
         )
-        engine = Engine(ledger, folders, archive_of(self._config.archive), pace, hands)
+        engine = Engine(ledger, folders, uploads_of(self._config), pace, hands)
         self._watch_folders(folders, engine)
         try:
             engine.begin(moment())

@@ -27,7 +27,7 @@ log = logging.getLogger("dicomsync.delivery")
 ASKED_AT_ONCE = 50
 ASKED_BYTES = 256 * 1024 * 1024
 GIVE_UP_SECONDS = 15.0  # for an archive to be reached at all
-HANGING_SECONDS = 600.0  # between two thoughts of sending what is in a folder that hangs
+HANGING_SECONDS = 600.0  # between two thoughts of sending what is in a folder that hangs, or is not there
 HANGING_ASKED_SECONDS = 60.0  # and of asking about it
 
 
@@ -52,6 +52,7 @@ class Delivery:
         lost: Callable[[int, Sight, Moment], None],
         fileless: Callable[[int, Moment], bool],
         hangs: Callable[[bytes], bool],
+        waits: Callable[[bytes], bool],
     ) -> None:
         self._ledger = ledger
         self._archive = archive
@@ -60,6 +61,7 @@ class Delivery:
         self._lost = lost
         self._fileless = fileless
         self._hangs = hangs
+        self._waits = waits
         self._busy: dict[str, _Request] = {}  # by study
         self.planned: list[str] = []  # studies with a request that goes once this turn is committed
         self._backlog_next = False  # with one transfer only, live and backlog take turns
@@ -232,7 +234,7 @@ class Delivery:
         at = self._pace.at(now)
         ready = []
         for due in self._ledger.pending_of(study, at, self._pace.caps.max_instances):
-            if due.source is not None and self._hangs(due.source.path):
+            if due.source is not None and self._waits(due.source.path):
                 self._put_off(replace(due, reason="hangs"), InstanceState.PENDING, HANGING_SECONDS, now)
             elif due.source is not None:
                 ready.append(due)
@@ -307,7 +309,7 @@ class Delivery:
         works: list[Work] = []
         due = []
         for one in self._ledger.unconfirmed(self._pace.at(now), 4 * ASKED_AT_ONCE):
-            if one.sha256 is None and one.source is not None and self._hangs(one.source.path):
+            if one.sha256 is None and one.source is not None and self._waits(one.source.path):
                 self._put_off(one, InstanceState.UNCONFIRMED, HANGING_ASKED_SECONDS, now)
             else:
                 due.append(one)

@@ -89,8 +89,10 @@ class Engine:
             lost=self._lost,
             fileless=self.intakes[0].enrolment.give_up_if_fileless,
             hangs=self._hangs,
+            waits=self._waits,
         )
         self.audit = Audit(ledger, self.delivery, pace)
+        self._waited: set[bytes] = set()  # folders that do not answer, or are not there
         self._studies_before = 0
         self._due_before = (0, 0, 0)
 
@@ -316,9 +318,9 @@ class Engine:
         )
 
     def _plan(self, now: Moment) -> list[Work]:
-        hung = self.hanging
         works = [work for intake in self.intakes for work in intake.plan(now)]
-        if self.hanging < hung:
+        before, self._waited = self._waited, {one.folder.path for one in self.intakes if one.waits}
+        if before - self._waited:
             self.delivery.folder_answers(now)
         return works + self.delivery.plan(now) + self.audit.plan(now)
 
@@ -330,6 +332,10 @@ class Engine:
     def _hangs(self, path: bytes) -> bool:
         """Say whether the folder a file is in does not answer."""
         return bool(self.hanging) and self._intake_of(path).pulse.hangs
+
+    def _waits(self, path: bytes) -> bool:
+        """Say whether the folder a file is in does not answer, or is not there."""
+        return bool(self._waited) and self._intake_of(path).waits
 
     def _intake_of(self, path: bytes) -> Intake:
         roots = ((one, one.folder.path) for one in self.intakes)

@@ -1,7 +1,5 @@
 """The errors an operator can act on: what happened, what did not happen, and what to do next."""
 
-from pathlib import Path
-
 
 class DicomsyncError(Exception):
     """An error told to a person without a traceback: `message`, then `hint`; `exit_code` is the command's.
@@ -103,12 +101,3 @@ class NotThere(Refused):
 
     A wrong base URL gives a 404 as well, so that alone it never proves that an instance is absent.
     """
-
-
-def place_of(error: BaseException) -> str:
-    """Say where an error of our own came from; its text may hold what must not be shown."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "unknown"
-    return f"{type(error).__name__} at {place}"

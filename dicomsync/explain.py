@@ -12,7 +12,7 @@ from typing import Any
 
 from dicomsync import failures, handles, words
 from dicomsync.handles import handle
-from dicomsync.ledger import Reader
+from dicomsync.ledger import RESOLVING, Reader
 from dicomsync.model import FileState, InstanceState, Sighting, StatKey
 from dicomsync.scan import look
 from dicomsync.status import MEANINGS, by_outcome
@@ -31,7 +31,10 @@ def explain(reader: Reader, subject: str, wall: float) -> list[str] | None:
         lines = _by_uid(reader, subject, wall)
         if lines:
             return lines
-    path = os.fsencode(os.path.abspath(subject))
+    try:
+        path = os.fsencode(os.path.abspath(subject))
+    except UnicodeEncodeError:  # no name on this machine
+        return None
     if row := reader.file_at(path):
         return [*_file(reader, row, wall), f"  {_on_disk(path, row)}"]
     if row := reader.directory_at(path):
@@ -55,6 +58,37 @@ def problems(reader: Reader, most: int = 50) -> list[str]:
         lines.append(f"    {row['sop_instance_uid']}")
     if len(rows) > most:
         lines.append("… and more; the views problem_list and lost_list of the ledger have all of them")
+    return [*lines, "", *_to_do(reader)] if lines else []
+
+
+_COPY = "copy or export them again"
+_INSTANCES_TO_DO = {
+    InstanceState.CONFLICT: "in conflict: `dicomsync conflicts list --compare` says how, `resolve` decides",
+    InstanceState.REJECTED: "rejected: `dicomsync retry --rejected` sends them again, the cause being mended",
+    InstanceState.MISSED: f"missed: bring the files back, or {_COPY}",
+}
+_FILES_TO_DO = {
+    FileState.MISSED: f"missed: bring them back, or {_COPY}",
+    FileState.HELD: f"held: {_COPY}; `dicomsync retry --held` reads them as they are now",
+}
+
+
+def _to_do(reader: Reader) -> list[str]:
+    """Say what there is to do, by state, with the count of all of them."""
+    counts, lost = reader.counts(), sum(reader.lost().values())
+    lines = [
+        f"{words.count(counts.instances[state], 'instance')} {what}"
+        for state, what in _INSTANCES_TO_DO.items()
+        if counts.instances[state]
+    ]
+    lines += [
+        f"{words.count(counts.files[state], 'file')} {what}"
+        for state, what in _FILES_TO_DO.items()
+        if counts.files[state]
+    ]
+    if lost:
+        gone = words.count(lost, "instance")
+        lines.append(f"{gone} lost or changed in the archive: `dicomsync verify` looks at each study again")
     return lines
 
 
@@ -160,10 +194,13 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
     ]
     if row["sha256"]:
         lines.append(f"  SHA-256  {row['sha256'].hex()}")
-    if row["reason"]:
-        lines.append(f"  why: {_why(row['reason'], row['detail'])}")
+    if row["reason"] == "already-there" and state is InstanceState.UNCONFIRMED:
+        lines.append("  why: the archive has something under this UID, or had: it is asked, and compared")
+    elif row["reason"]:
+        detail = "" if row["reason"] == RESOLVING else row["detail"]  # there it is for the way back
+        lines.append(f"  why: {_why(row['reason'], detail)}")
     if state is InstanceState.CONFLICT and row["likeness"]:
-        lines.append(f"  compared: {row['likeness']}")
+        lines.append(f"  compared: {_likeness(row['likeness'])}")
     if row["batch_id"] is not None:
         batch = reader.batch(row["batch_id"])
         if batch is not None:
@@ -174,6 +211,12 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
     lines += _history(reader, "instance", row["id"])
     lines.append(f"  next: {_next(state, row, reader.study(row['study_id']) or {}, wall)}")
     return lines
+
+
+def _likeness(code: str) -> str:
+    from dicomsync.compare import WORDS, Likeness  # costs pydicom, which nothing else here needs
+
+    return WORDS[Likeness(code)]
 
 
 def _proof(row: dict[str, Any]) -> list[str]:
@@ -198,6 +241,8 @@ _FOUND = {
 def _next(state: InstanceState, row: dict[str, Any], study: dict[str, Any], wall: float) -> str:
     when = "now" if row["due_at"] <= wall else f"in {words.span(row['due_at'] - wall)}"
     match state:
+        case _ if row["reason"] == RESOLVING:
+            return "the same `conflicts resolve` again: it looks at what the archive has, and goes on"
         case InstanceState.PENDING:
             tries = f", after {words.count(row['attempts'], 'attempt')}" if row["attempts"] else ""
             study_at = study.get("due_at") or 0.0
@@ -212,7 +257,7 @@ def _next(state: InstanceState, row: dict[str, Any], study: dict[str, Any], wall
         case InstanceState.CONFLICT:
             return "a person decides: `dicomsync conflicts diff` shows both; no more is sent under this UID"
         case InstanceState.REJECTED:
-            return "a person looks, or the file changes; it is not sent again by itself"
+            return "sent again when its file changes, or a person says so (`dicomsync retry UID`)"
         case InstanceState.MISSED:
             return "if the file comes back it is sent; otherwise export it again"
         case InstanceState.STORED if row["found"] == Sighting.MISSING:

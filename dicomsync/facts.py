@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 from dicomsync import concerns
 from dicomsync.concerns import How
 from dicomsync.handles import handle
-from dicomsync.ledger import Reader, overview
-from dicomsync.model import InstanceState
+from dicomsync.ledger import Standing, holding
+from dicomsync.states import InstanceState
 
 SCHEMA = 1
 
@@ -70,11 +69,11 @@ _NOTHING_BESIDE, _ANYHOW = Beside(), How()
 
 def look(ledger: Path, wall: float, how: How) -> Facts:
     """Look at a ledger and what is beside it, read-only; raises LedgerProblem where it cannot be read."""
-    with Reader.open(ledger) as reader:
+    with Standing.open(ledger) as reader:
         return seen(reader.hold(), ledger, wall, how)
 
 
-def seen(reader: Reader, ledger: Path, wall: float, how: How) -> Facts:
+def seen(reader: Standing, ledger: Path, wall: float, how: How) -> Facts:
     """Give what an open reader of that ledger, and what is beside it, show."""
     return snapshot(reader, wall, beside(ledger, reader.fact(STATUS_FILE)), how)
 
@@ -83,13 +82,14 @@ def beside(ledger: Path, status_file: str | None) -> Beside:
     """Look at what is beside the ledger; `status_file` is what it says of its daemon's."""
     real = Path(os.path.realpath(ledger))
     try:
-        holder = overview.holder(real)
+        holder = holding.holder(real)
         holder = -1 if holder == 0 else holder  # one that cannot be seen from in here
     except OSError:  # hidden from a hardened service
         holder = -1
     files = [found for name in (real, f"{real}-wal") if (found := _stat(name)) is not None]
     try:
-        free: int | None = shutil.disk_usage(real.parent).free
+        room = os.statvfs(real.parent)
+        free: int | None = room.f_bavail * room.f_frsize
     except OSError:
         free = None
     return Beside(
@@ -108,7 +108,7 @@ def _stat(path: str | Path) -> os.stat_result | None:
     return None
 
 
-def snapshot(reader: Reader, wall: float, near: Beside = _NOTHING_BESIDE, how: How = _ANYHOW) -> Facts:
+def snapshot(reader: Standing, wall: float, near: Beside = _NOTHING_BESIDE, how: How = _ANYHOW) -> Facts:
     """Give all of it; `schema` changes only when a key changes its meaning.
 
     Ages are in seconds. Every state is there, also with 0.
@@ -173,7 +173,7 @@ def _daemon(near: Beside, wall: float) -> Facts:
     }
 
 
-def _archive(reader: Reader, life: Life | None, wall: float) -> Facts:
+def _archive(reader: Standing, life: Life | None, wall: float) -> Facts:
     ages = _ages(wall)
     troubled = life is not None and life.trouble
     return {

@@ -30,10 +30,13 @@ def number(kind: str, word: str) -> int | None:
     if bits < 24 or bits > 64 or bits % 8:
         return None
     row = scrambled * pow(_ODD[kind], -1, 1 << bits) % (1 << bits)
+    if row > _MOST_ROWS:
+        return None
     return row if handle(kind, row) == f"{kind} {word.lower()}" else None  # int() also takes "0x12" and "-1"
 
 
 KINDS = tuple(_ODD)
+_MOST_ROWS = 2**63 - 1  # no ledger counts further, and none can be asked for more
 
 
 def _bits(number: int) -> int:

@@ -56,6 +56,7 @@ class Intake:
         self._looks: dict[int, tuple[settle.Look, Candidate]] = {}  # by file
         self._agenda: list[tuple[float, int]] = []  # (monotonic moment, file): when to look again
         self._absent: deque[tuple[bytes, list[FileRow]]] = deque()  # known, but not listed any more
+        self._lost: set[int] = set()  # files among them that a job did not find
         self._under_way: set[bytes] = set()  # paths in the queue, or whose header is being read
         self._closed: set[int] = set()  # directories whose files have all been handed on
         self._out = 0  # jobs handed out and not back, those of the passes apart
@@ -70,6 +71,11 @@ class Intake:
         """Whether the folder was read to its end and no file waits for a look or for its header."""
         waits = self._queue or self._looks or self._absent or self._out or self.enrolment.comparing
         return not (self.passes.under_way or waits)
+
+    @property
+    def waits(self) -> bool:
+        """Whether what is in the folder cannot be had for now: it does not answer, or is not there."""
+        return self.pulse.hangs or self.passes.away
 
     @property
     def under_way(self) -> frozenset[bytes]:
@@ -169,7 +175,8 @@ class Intake:
         if len(rows) > LOOKS_A_JOB:
             self._absent.appendleft((directory, rows[LOOKS_A_JOB:]))
         paths = tuple(os.path.join(directory, row.name) for row in rows[:LOOKS_A_JOB])
-        return [Work(scan.look, (paths,), partial(self._looked_for, rows[:LOOKS_A_JOB]))]
+        look = (paths, self.passes.ground)
+        return [Work(scan.look, look, partial(self._looked_for, rows[:LOOKS_A_JOB]))]
 
     def _looked_for(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:
         self._out -= 1
@@ -182,10 +189,12 @@ class Intake:
         answer about it is owed.
         """
         for row, sight in zip(rows, found, strict=True):
+            owed = row.file_id in self._lost
+            self._lost.discard(row.file_id)
             if sight is None:
                 self._looks.pop(row.file_id, None)
                 self.enrolment.leave(row.file_id, now)
-            elif row.state is FileState.SETTLING and row.file_id not in self._looks:
+            elif owed or (row.state is FileState.SETTLING and row.file_id not in self._looks):
                 self.lost(row.file_id, sight, now)
 
     # settling
@@ -228,25 +237,37 @@ class Intake:
         if not due:
             return []
         paths = tuple(candidate.path for candidate in due)
-        return [Work(scan.look, (paths,), partial(self._looked, due))]
+        return [Work(scan.look, (paths, self.passes.ground), partial(self._looked, due))]
 
     def _looked(self, candidates: Sequence[Candidate], found: Sequence[scan.Sight], now: Moment) -> None:
         self._out -= 1
         for candidate, sight in zip(candidates, found, strict=True):
             if candidate.file_id in self._looks:
-                self.sighted(candidate, sight, now)
+                if sight is None:
+                    self._looks.pop(candidate.file_id)
+                    self.enrolment.vanished(candidate, now)
+                else:
+                    self.sighted(candidate, sight, now)
 
     def sighted(self, candidate: Candidate, sight: scan.Sight, now: Moment) -> None:
-        """Take what one look at a single file saw: its key, that it is gone, or what was in the way."""
+        """Take what was seen of a single file: its key, that it is not there, or what was in the way."""
         if isinstance(sight, StatKey):
             self._seen(replace(candidate, key=sight), now)
-            return
-        if candidate.file_id is not None:
-            self._looks.pop(candidate.file_id, None)
-        if sight is None:
-            self.enrolment.vanished(candidate, now)
+        elif sight is None:
+            self._not_there(candidate, now)
         else:
+            if candidate.file_id is not None:
+                self._looks.pop(candidate.file_id, None)
             self.enrolment.unfit(candidate, Unfit(None, FileState.HELD, "unreadable", sight), now)
+
+    def _not_there(self, candidate: Candidate, now: Moment) -> None:
+        """Have it looked for: that a file is gone only a look proves, which makes sure of the folder too."""
+        found = self._ledger.file(candidate.file_id) if candidate.file_id is not None else None
+        if found is None:
+            self.look_again(candidate, now, 0.0, "fresh")
+        elif found[2].state not in (FileState.GONE, FileState.MISSED):
+            self._absent.append((os.path.dirname(candidate.path), [found[2]]))
+            self._lost.add(found[2].file_id)
 
     def lost(self, file_id: int, sight: scan.Sight, now: Moment) -> None:
         """Take what was seen of a file that could not supply its instance when it was to be sent."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from dicomsync import copies, dicomweb, header
+from dicomsync import copies, dicomweb, header, quiet
 from dicomsync.copies import FileChanged, opened
 from dicomsync.dicomweb.response import Referenced, StoreResponse
 from dicomsync.errors import (
@@ -69,6 +69,7 @@ def _chunks(path: bytes, key: StatKey) -> Iterator[bytes]:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             left -= len(chunk)
             yield chunk
+        quiet.let_go(descriptor)
 
 
 @dataclass(slots=True)

@@ -1,61 +1,30 @@
-"""The nouns: what a file is, what an instance is, and the states both go through."""
+"""The nouns: what a file is and what an instance is; the states they go through are `states`."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from enum import StrEnum
 
+from dicomsync.states import CLAIMING, DUE, FileState, InstanceState, Sighting
 
-class FileState(StrEnum):
-    """Where a file is."""
-
-    SETTLING = "settling"  # still changing, or too fresh to trust
-    HELD = "held"  # looked finished but is not a whole, storable DICOM file, or cannot be read
-    IGNORED = "ignored"  # left alone on purpose: not DICOM, a DICOMDIR, or from before the daemon
-    READY = "ready"  # whole; its instance says the rest
-    GONE = "gone"  # has left the folder
-    MISSED = "missed"  # left before its instance was known: an alarm
-
-
-class InstanceState(StrEnum):
-    """Where one content of one SOP Instance UID is."""
-
-    PENDING = "pending"
-    SENDING = "sending"
-    UNCONFIRMED = "unconfirmed"
-    STORED = "stored"
-    CONFLICT = "conflict"
-    REJECTED = "rejected"
-    SUPERSEDED = "superseded"  # a person kept another content under its UID
-    MISSED = "missed"
-    LEAVING = "leaving"
-    DELETING = "deleting"
-    DELETED = "deleted"
-
-
-CLAIMING = (
-    InstanceState.PENDING,
-    InstanceState.SENDING,
-    InstanceState.UNCONFIRMED,
-    InstanceState.STORED,
-    InstanceState.LEAVING,
-    InstanceState.DELETING,
-)
-"""The states of which only one row per SOP Instance UID may be: it is the one the archive has, or gets."""
-
-DUE = (InstanceState.PENDING, InstanceState.SENDING, InstanceState.UNCONFIRMED)
-"""The states in which something is still to be done without a person."""
-
-
-class Sighting(StrEnum):
-    """What the archive had of a stored instance when it was last asked."""
-
-    PRESENT = "present"  # a search found it; its bytes were not compared
-    EQUAL = "equal"  # there, and the same from byte 128 on
-    ABSENT = "absent"  # one look did not find it: it is looked for once more
-    MISSING = "missing"  # two looks did not find it: an alarm
-    DIFFERS = "differs"  # there, with other bytes than were stored: an alarm
+__all__ = [
+    "CLAIMING",
+    "DUE",
+    "Changed",
+    "Due",
+    "FileState",
+    "Folder",
+    "Header",
+    "InstanceState",
+    "Moment",
+    "Seen",
+    "Sighting",
+    "Source",
+    "StatKey",
+    "Transition",
+    "Unfit",
+    "Whole",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +67,7 @@ class Folder:
 
     `scan_seconds` and `full_scan_seconds` are between a daemon's passes over it, quick and full;
     `new_only` leaves alone what was there before the daemon first saw the folder; `watched` has the
-    file system tell of changes.
+    file system tell of changes; scans look at no more than `scan_ops_per_second` (0: at any number).
     """
 
     path: bytes
@@ -109,6 +78,7 @@ class Folder:
     full_scan_seconds: float = 600.0
     new_only: bool = False
     watched: bool = False
+    scan_ops_per_second: int = 0
 
 
 @dataclass(frozen=True, slots=True)

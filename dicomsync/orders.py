@@ -43,6 +43,9 @@ class Retried:
     directories: tuple[bytes, ...] = ()
 
 
+_LAST_MOMENT = 253402300799.0  # the end of the year 9999: no clock says more
+_NO_BYTES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # surrogates that stand for no byte of a name
+
 NO_FILE = "rejected, and without a file to send or with its UID taken by another content"
 LEFT = {
     InstanceState.CONFLICT: "in conflict: no content is sent over another",
@@ -219,7 +222,9 @@ def from_message(message: Mapping[str, Any]) -> Order:
             return Settle(study, series, sop, deleted)
         case {"order": "resolve", "step": str(step), "of": list(of)} if _pairs(step, of):
             return Resolve(step, tuple((int(row), str(word)) for row, word in of))
-        case {"order": "saw", "asked_at": int() | float() as asked_at, "seen": list(seen)}:
+        case {"order": "saw", "asked_at": int() | float() as asked_at, "seen": list(seen)} if (
+            0 <= asked_at <= _LAST_MOMENT
+        ):
             return Saw(float(asked_at), tuple(map(_seen, seen)))
         case {"order": "heal", "instance_ids": list(ids)} if all(map(_is_row, ids)):
             return Heal(tuple(ids))
@@ -248,7 +253,10 @@ def _not_understood() -> UsageProblem:
 
 
 def _texts(values: Sequence[object]) -> bool:
-    return all(isinstance(value, str) and "\0" not in value for value in values)
+    """Say whether all are texts that came from bytes, as names of files do (PEP 383)."""
+    return all(
+        isinstance(value, str) and "\0" not in value and not _NO_BYTES.search(value) for value in values
+    )
 
 
 def _pairs(step: str, of: Sequence[object]) -> bool:

@@ -91,6 +91,8 @@ class Passes:
         self._hinted: dict[bytes, None] = {}
         self._asked: deque[Asked] = deque()
         self.unreadable: dict[bytes, str] = {}  # directories that cannot be read, and why: they are told
+        self.away = False  # the folder itself is not there
+        self._mount = b""  # where it was when it was
         self._quick_at = self._full_at = float("-inf")
         self.last: Pass | None = None
         self.full_passes = 0
@@ -110,6 +112,11 @@ class Passes:
     def latest(self) -> Pass | None:
         """The pass under way, or the last one."""
         return self._now or self.last
+
+    @property
+    def ground(self) -> scan.Ground:
+        """What must be there before anything in the folder is proved gone."""
+        return scan.Ground(self._folder.path, self._mount)
 
     def hint(self, directories: Iterable[bytes], *, everywhere: bool = False) -> None:
         """Take directories of this folder that are worth a look; `everywhere` asks for a full pass."""
@@ -155,6 +162,7 @@ class Passes:
             return
         hinted, self._hinted = tuple(self._hinted), {}
         number = self._ledger.begin_scan(self._folder.path, now.wall)
+        self._mount = number.mount
         if full:
             self._now = Pass(number, scan.start(self._folder), full, now.mono)
             return
@@ -167,6 +175,7 @@ class Passes:
 
     def _begin_asked(self, asked: Asked, now: Moment) -> None:
         number = self._ledger.begin_scan(self._folder.path, now.wall)
+        self._mount = number.mount
         position = scan.Position(((self._folder.path, b"", False),))
         self._now = Pass(number, position, full=False, began=now.mono, asked=asked)
 
@@ -178,21 +187,35 @@ class Passes:
             one.asked_for = True
             one.position = scan.Position(((one.asked.place, b"", one.asked.deep),))
         if one.position.todo:
-            return Work(scan.step, (self._rules(one), one.position), partial(self._stepped, one))
+            place = (self._rules(one), one.position, self._mount)
+            return Work(scan.step, place, partial(self._stepped, one))
         if one.glanced is not None:
-            known = self._ledger.directories(self._folder.path, one.glanced, GLANCES_A_JOB)
+            known = self._ledger.directories(self._folder.path, one.glanced, self._at_most(GLANCES_A_JOB))
             if known:
                 one.glanced = known[-1][0]
-                return Work(scan.changed, (tuple(known),), partial(self._glanced, one))
+                return Work(
+                    scan.changed,
+                    (tuple(known), self._folder.scan_ops_per_second),
+                    partial(self._glanced, one),
+                )
             one.glanced = None
-        found = self._ledger.unread_files(one.number, one.swept, SWEPT_A_JOB) if one.full else []
+        found = (
+            self._ledger.unread_files(one.number, one.swept, self._at_most(SWEPT_A_JOB)) if one.full else []
+        )
         if found:
             directory, last = found[-1]
             one.swept = (directory, last.name)
             paths = tuple(os.path.join(path, row.name) for path, row in found)
-            return Work(scan.look, (paths,), partial(self._swept, [row for _, row in found]))
+            return Work(
+                scan.look,
+                (paths, self.ground, self._folder.scan_ops_per_second),
+                partial(self._swept, [row for _, row in found]),
+            )
         self._end(one, now)
         return None
+
+    def _at_most(self, number: int) -> int:
+        return scan.at_most(number, self._folder.scan_ops_per_second)
 
     def _rules(self, one: Pass) -> Folder:
         if one.asked is None or not one.asked_for:
@@ -216,6 +239,8 @@ class Passes:
             one.files += len(listing.entries)
             if one.asked is None:
                 self._dive(one, listing)
+            if listing.directory == self._folder.path:
+                self._find_ground(one, listing)
             directory_id = self._ledger.directory(listing.directory, one.number, listing.mtime_ns)
             if listing.problem:
                 self._unreadable(one, directory_id, listing, now)
@@ -223,6 +248,13 @@ class Passes:
                 self._readable(directory_id, listing, now)
             if listing.entries or listing.proves_absence:
                 self._merge(directory_id, listing, now)
+
+    def _find_ground(self, one: Pass, listing: scan.Listing) -> None:
+        """Note whether the folder itself is there, and where."""
+        self.away = listing.away
+        if listing.mount and listing.mount != self._mount:
+            self._mount = listing.mount
+            self._ledger.found_on(one.number, listing.mount)
 
     def _dive(self, one: Pass, listing: scan.Listing) -> None:
         """In a quick pass, read whole what is new below a directory that was read."""
@@ -258,7 +290,8 @@ class Passes:
 
     def _end(self, one: Pass, now: Moment) -> None:
         """Record a pass that came to its end, and when the next ones are due."""
-        rest = REST_TIMES * (now.mono - one.began)
+        # A pass that is held to a rate is no burden, however long it takes.
+        rest = 0.0 if self._folder.scan_ops_per_second else REST_TIMES * (now.mono - one.began)
         jitter = self._luck.uniform(0.9, 1.1)  # many daemons on one share must not look in step
         self._quick_at = now.mono + jitter * max(self._folder.scan_seconds, rest)
         if one.asked is not None:

@@ -48,7 +48,7 @@ INSTANCE_REASONS: dict[str, str] = {
     "absent": "the archive was asked twice and does not have it: it is sent",
     "changed": "the file changed before it could be sent: looked at again",
     "reappeared": "its file had left and is back",
-    "hangs": "its folder does not answer: it waits until that does",
+    "hangs": "its folder does not answer, or is not there: it waits until that is so",
     "healed": "the archive had lost it, and a person had it sent again (`verify --heal`)",
     "retried": "a person asked for it to be tried again",
     # sending, unconfirmed

@@ -166,10 +166,14 @@ def as_table(records: Iterable[Record]) -> Iterator[str]:
 
 def _csv(values: Iterable[object]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(
-        " | ".join(value) if isinstance(value, list) else value for value in values
-    )
+    csv.writer(line, lineterminator="").writerow(map(_cell, values))
     return line.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Give a value as a cell: a name may hold what moves a terminal, and CSV has no escapes of its own."""
+    text = " | ".join(value) if isinstance(value, list) else value
+    return words.visible(text.encode()) if isinstance(text, str) else text
 
 
 def file_line(record: Record) -> str:

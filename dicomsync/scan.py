@@ -7,6 +7,7 @@ yet recorded, and a share that hangs hangs one job and nothing else.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -15,6 +16,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from dicomsync import quiet
 from dicomsync.model import Folder, StatKey
 
 Sight = StatKey | str | None
@@ -24,7 +26,9 @@ STEP_ENTRIES = 2_000  # about what one turn of the engine merges in one transact
 PART_ENTRIES = 20_000  # of a larger directory one step takes this many: each part lists it anew
 SAMPLES = 20
 GONE = -1  # the time of a directory that is not there
+JOB_SECONDS = 20.0  # a scan that is held to a rate does no more in one job: a folder that hangs takes longer
 FRESH_NS = 3_000_000_000  # file systems count time in steps of up to two seconds
+NOT_MOUNTED = "it is empty, and what was mounted there is not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class Listing:
     `problem` says what in it could not be read, in the system's words. Only a listing with
     `proves_absence` says anything about names that are not in it. `below` are its sub-directories,
     where the scan does not dive into them itself. `mtime_ns` is the directory's own time, 0 where it is
-    so fresh that a later change might leave it as it is.
+    so fresh that a later change might leave it as it is. Of the folder itself, `away` says that it is not
+    there, and `mount` which mount point it was found on.
     """
 
     directory: bytes
@@ -75,6 +80,16 @@ class Listing:
     passed: Passed = Passed()
     below: tuple[bytes, ...] = ()
     mtime_ns: int = 0
+    away: bool = False
+    mount: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What must be there before anything in it can be proved gone: a folder, where it was last found."""
+
+    folder: bytes
+    mount: bytes = b""  # its mount point; b"": it was never looked into
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +111,55 @@ class Step:
     position: Position
 
 
+class Tempo:
+    """Holds the questions of one job to a folder's rate, evenly; every listing and every look is one."""
+
+    def __init__(self, ops_per_second: int) -> None:
+        self._each_seconds = 1 / ops_per_second if ops_per_second else 0.0
+        self._due = time.monotonic()
+
+    def wait(self) -> None:
+        """Wait until the next question may be asked."""
+        if self._each_seconds:
+            self._due += self._each_seconds
+            time.sleep(max(0.0, self._due - time.monotonic()))
+
+
+def at_most(number: int, ops_per_second: int) -> int:
+    """Say how many questions one job may have, at a folder's rate."""
+    return min(number, max(1, int(ops_per_second * JOB_SECONDS))) if ops_per_second else number
+
+
 def start(folder: Folder) -> Position:
     """Give the position at which a scan of `folder` begins."""
     return Position(((folder.path, b"", True),))
 
 
-def step(folder: Folder, position: Position, most: int = STEP_ENTRIES, part: int = PART_ENTRIES) -> Step:
+def step(
+    folder: Folder,
+    position: Position,
+    mount: bytes = b"",
+    *,
+    most: int = STEP_ENTRIES,
+    part: int = PART_ENTRIES,
+) -> Step:
     """Read directories until about `most` entries are together; of one directory at most `part`.
 
     Symbolic links are not followed (but the folder itself may be one); names are bytes; sub-directories
     are read after the files beside them. Nothing is raised: what cannot be read is a listing that says so.
+    `mount` is the mount point that the folder was last found on.
     """
+    tempo = Tempo(folder.scan_ops_per_second)
+    most, part = (at_most(number, folder.scan_ops_per_second) for number in (most, part))
     listings: list[Listing] = []
     todo = list(position.todo)
     samples = position.samples
     seen = 0
     while todo and seen < most:
         directory, after, deep = todo.pop()
-        listing, below = _read(folder, directory, after, part, samples)
+        listing, below = _read(folder, directory, after, part, samples, tempo)
+        if directory == folder.path:
+            listing = _on_ground(listing, Ground(folder.path, mount))
         listings.append(listing)
         samples -= listing.passed.sampled
         seen += len(listing.entries) + listing.passed.excluded + 1
@@ -126,10 +172,12 @@ def step(folder: Folder, position: Position, most: int = STEP_ENTRIES, part: int
     return Step(tuple(listings), Position(tuple(todo), samples))
 
 
-def changed(known: tuple[tuple[bytes, int], ...]) -> tuple[bytes, ...]:
+def changed(known: tuple[tuple[bytes, int], ...], ops_per_second: int = 0) -> tuple[bytes, ...]:
     """Say which directories have another time than when they were read, or cannot be looked at."""
+    tempo = Tempo(ops_per_second)
     found = []
     for path, mtime_ns in known:
+        tempo.wait()
         try:
             now = StatKey.of(os.stat(path)).mtime_ns
         except (FileNotFoundError, NotADirectoryError):
@@ -141,30 +189,73 @@ def changed(known: tuple[tuple[bytes, int], ...]) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def look(paths: tuple[bytes, ...]) -> tuple[Sight, ...]:
+def look(
+    paths: tuple[bytes, ...], ground: Ground | None = None, ops_per_second: int = 0
+) -> tuple[Sight, ...]:
     """Look at single files: each one's key, None where it is proved gone, or what was in the way.
 
-    Gone is only what the system says does not exist; any other error proves nothing.
+    Gone is only what the system says does not exist, while the ground it was found on is there; any other
+    error proves nothing.
     """
+    tempo = Tempo(ops_per_second)
     found: list[Sight] = []
     for path in paths:
+        tempo.wait()
         try:
             found.append(StatKey.of(os.lstat(path)))
         except (FileNotFoundError, NotADirectoryError):
             found.append(None)
         except OSError as error:
             found.append(os.strerror(error.errno or 0))
-    return tuple(found)
+    if ground is None or None not in found or paths == (ground.folder,):
+        return tuple(found)
+    words = away(ground)  # after the looks: a folder that went meanwhile took its files along
+    return tuple(words or None if one is None else one for one in found)
+
+
+def away(ground: Ground) -> str:
+    """Say in words why a folder is not where it was, or ""; an empty mount point is not the folder."""
+    try:
+        with os.scandir(ground.folder) as found:
+            if next(found, None) is not None:
+                return ""
+        real = os.path.realpath(ground.folder)
+        mounted = not _lies_in(real, ground.mount) or len(_mount_point(real)) >= len(ground.mount)
+    except NotADirectoryError:
+        return ""  # a folder that is a file
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return "" if mounted else NOT_MOUNTED
+
+
+def _mount_point(path: bytes) -> bytes:
+    """Give the topmost directory above a real path, or itself, that is on the same file system."""
+    device = os.stat(path).st_dev
+    while (above := os.path.dirname(path)) != path and os.stat(above).st_dev == device:
+        path = above
+    return path
+
+
+def _on_ground(listing: Listing, ground: Ground) -> Listing:
+    """Say of the folder's own listing whether it is the folder's at all, and where that was found."""
+    if words := away(ground):
+        gone = words in (NOT_MOUNTED, os.strerror(errno.ENOENT))  # not merely hard to read
+        return replace(listing, problem=listing.problem or words, proves_absence=False, away=gone)
+    try:
+        return replace(listing, mount=_mount_point(os.path.realpath(ground.folder)))
+    except OSError as error:
+        return replace(listing, problem=os.strerror(error.errno or 0), proves_absence=False)
 
 
 def _read(
-    folder: Folder, directory: bytes, after: bytes, most: int, samples: int
+    folder: Folder, directory: bytes, after: bytes, most: int, samples: int, tempo: Tempo
 ) -> tuple[Listing, list[bytes]]:
     """Read one directory, or as much of a very large one as one step takes."""
+    tempo.wait()
     is_root = directory == folder.path
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if is_root else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(directory, flags)
+        descriptor = quiet.opened(directory, flags)
     except (FileNotFoundError, NotADirectoryError) as error:
         if not is_root:
             return Listing(directory, mtime_ns=GONE), []  # it left: what was in it is to be looked for
@@ -175,7 +266,7 @@ def _read(
         words = os.strerror(error.errno or 0)
         return Listing(directory, problem=words, proves_absence=False), []
     try:
-        return _listed(folder, directory, descriptor, after, most, samples)
+        return _listed(folder, directory, descriptor, after, most, samples, tempo)
     except OSError as error:
         words = os.strerror(error.errno or 0)
         return Listing(directory, problem=words, proves_absence=False), []
@@ -184,7 +275,7 @@ def _read(
 
 
 def _listed(
-    folder: Folder, directory: bytes, descriptor: int, after: bytes, most: int, samples: int
+    folder: Folder, directory: bytes, descriptor: int, after: bytes, most: int, samples: int, tempo: Tempo
 ) -> tuple[Listing, list[bytes]]:
     mtime_ns = _settled_time(descriptor)
     wanted, unwanted = _patterns(folder.include), _patterns(folder.exclude)
@@ -219,7 +310,7 @@ def _listed(
     if len(names) > most:
         del names[most:]
         cut = True
-    entries, changed, problem = _entries(descriptor, names)
+    entries, changed, problem = _entries(descriptor, names, tempo)
     passed = Passed(excluded, links, special + changed) if not after else Passed()
     if sample and not after:
         passed = replace(
@@ -238,7 +329,7 @@ def _settled_time(descriptor: int) -> int:
     return mtime_ns if abs(time.time_ns() - mtime_ns) > FRESH_NS else 0
 
 
-def _entries(descriptor: int, names: list[bytes]) -> tuple[tuple[Entry, ...], int, str]:
+def _entries(descriptor: int, names: list[bytes], tempo: Tempo) -> tuple[tuple[Entry, ...], int, str]:
     """Look at each name; what vanished since is left out, what is no regular file any more counted.
 
     One name that cannot be looked at is a problem of this directory, and none of the other names.
@@ -247,6 +338,7 @@ def _entries(descriptor: int, names: list[bytes]) -> tuple[tuple[Entry, ...], in
     odd = 0
     problem = ""
     for name in names:
+        tempo.wait()
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -276,7 +368,8 @@ def _single(path: bytes) -> Listing:
 def _is_dicom(name: str, descriptor: int) -> bool:
     """Tell by the letters after the preamble (PS3.10 7.1)."""
     try:
-        file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = quiet.opened(name, flags, descriptor)
     except OSError:
         return False
     try:
@@ -289,7 +382,11 @@ def _is_dicom(name: str, descriptor: int) -> bool:
 
 def lies_in(path: bytes, folder: Folder) -> bool:
     """Say whether a path is that of a folder, or below it."""
-    return path == folder.path or path.startswith(folder.path.rstrip(b"/") + b"/")
+    return _lies_in(path, folder.path)
+
+
+def _lies_in(path: bytes, directory: bytes) -> bool:
+    return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
 
 
 def obstacle(path: bytes, folder: Folder) -> str:

@@ -21,7 +21,7 @@ from dicomsync.hands import Threads
 from dicomsync.ledger import Ledger, Outcome, Reader
 from dicomsync.model import DUE, FileState, Folder, InstanceState, Moment
 from dicomsync.scan import Passed
-from dicomsync.wiring import archive_of, caps_of, folders_of, keep_out
+from dicomsync.wiring import caps_of, folders_of, keep_out, uploads_of
 from dicomsync.work import Pace
 
 log = logging.getLogger("dicomsync.service")
@@ -112,7 +112,7 @@ def backfill(
         replace(folder, include=tuple(names[0]) or folder.include, exclude=tuple(names[1]) or folder.exclude)
         for folder in folders_of(config, paths)
     ]
-    archive = archive_of(config.archive)
+    archive = uploads_of(config)
     ledger_path = Path(config.ledger.path)
     keep_out(ledger_path, folders)
     ledger = Ledger.scratch(ledger_path) if dry_run else open_ledger(ledger_path)

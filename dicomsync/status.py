@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dicomsync import failures, words
 from dicomsync.concerns import Level
 from dicomsync.errors import LedgerProblem
-from dicomsync.ledger import Outcome
 from dicomsync.ledger.guard import MADE_ANEW, WORDS
-from dicomsync.model import DUE, FileState, InstanceState
+from dicomsync.states import DUE, FileState, InstanceState
+
+if TYPE_CHECKING:
+    from dicomsync.ledger import Outcome
 
 MEANINGS = {
     FileState.SETTLING: "still changing, or too fresh to trust",

@@ -35,6 +35,8 @@ def _stored_now(report: Report) -> str:
         return "nothing new was stored"
     if report.by_daemon:  # its requests may have been for others as well
         return f"{words.count(report.stored, 'instance')} stored now, {words.size(report.stored_bytes)}"
+    if not report.requests:
+        return f"{words.count(report.stored, 'instance')} found in the archive; nothing was sent"
     instances, requests = words.count(report.stored, "instance"), words.count(report.requests, "request")
     return f"{instances} stored now, {words.size(report.stored_bytes)} in {requests}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 
 from dicomsync import dicomweb, mounts
@@ -39,6 +40,11 @@ def archive_of(config: ArchiveConfig) -> dicomweb.Archive:
         answer_timeout=config.answer_timeout,
         network=_network_of(config),
     )
+
+
+def uploads_of(config: Config) -> dicomweb.Archive:
+    """Give the archive as what is stored goes to it, with `[upload]` in mind."""
+    return replace(archive_of(config.archive), bandwidth=config.upload.bwlimit)
 
 
 def _auth_of(config: ArchiveConfig) -> dicomweb.Auth:
@@ -115,9 +121,9 @@ def folders_of(config: Config, paths: Sequence[Path] = ()) -> list[Folder]:
 
 def keep_out(ledger: Path, folders: Sequence[Folder]) -> None:
     """Refuse a ledger among the images: folders are only read, and the ledger is written."""
-    where = os.path.abspath(ledger)
+    places = (os.path.abspath(ledger), os.path.realpath(ledger))  # also by a link that leads there
     for folder in folders:
-        if _below(where, os.fsdecode(folder.path)):
+        if any(_below(where, os.fsdecode(folder.path)) for where in places):
             raise UsageProblem(
                 "The ledger would lie inside the folder it is about; nothing was done.",
                 hint="Folders are only ever read: put the ledger somewhere else.",
@@ -166,6 +172,7 @@ def _folder(config: FolderConfig, path: str, kind: str, is_file: bool) -> Folder
         config.full_scan_interval,
         config.start == "new",
         config.watch == "events" or (config.watch == "auto" and local),
+        config.scan_ops_per_second,
     )
 
 

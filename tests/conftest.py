@@ -17,8 +17,7 @@ from typing import Any, Protocol
 import pytest
 
 from dicomsync import config, samples, sandbox, service
-from dicomsync.ledger import Reader
-from dicomsync.ledger.rows import Counts
+from dicomsync.ledger import Counts, Reader
 from tests import orthanc as orthancs
 
 # A watcher that never fires: with --dead-watch every daemon of the tests has one, and everything must work

@@ -7,6 +7,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qs
@@ -96,10 +97,13 @@ class Authority:
         self.file = str(home / f"{name}.pem")
         self._ca.cert_pem.write_to_path(self.file)
 
-    def server(self, *names: str, asks: Authority | None = None) -> ssl.SSLContext:
+    def server(
+        self, *names: str, asks: Authority | None = None, until: datetime | None = None
+    ) -> ssl.SSLContext:
         """Give what a server presents itself with; `asks`: whose clients alone it lets in."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._ca.issue_cert(*(names or ("127.0.0.1", "localhost"))).configure_cert(context)
+        made = self._ca.issue_cert(*(names or ("127.0.0.1", "localhost")), not_after=until)
+        made.configure_cert(context)
         if asks is not None:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(cafile=asks.file)

@@ -14,34 +14,38 @@ ROOT = Path(dicomsync.__file__).parent
 
 MAP: dict[str, str] = {
     # room: the rooms and outside packages it may import (the standard library is free)
-    "model": "",
+    "states": "",
+    "model": "states",
     "errors": "",
     "reasons": "",
     "handles": "",
     "words": "",
     "mounts": "",
     "logs": "",
+    "secrecy": "",
     "hands": "",
     "notify": "",
     "credentials": "",
     "addresses": "",
-    "config": "addresses credentials errors pydantic",
+    "bwlimit": "",
+    "config": "addresses bwlimit credentials errors pydantic",
     "settle": "model",
     "batching": "model",
     "claims": "model",
     "pacing": "",
     "failures": "reasons",
     "rules": "model pacing failures dicomweb.response",
-    "scan": "model",
+    "quiet": "",
+    "scan": "model quiet",
     "watch": "watchdog",
     "walk": "",
-    "header": "model walk",
+    "header": "model quiet walk",
     "samples": "pydicom",
     "compare": "pydicom",
-    "copies": "compare dicomweb model rules",
-    "jobs": "copies dicomweb header scan rules pacing model errors",
+    "copies": "compare dicomweb model quiet rules",
+    "jobs": "copies dicomweb header quiet scan rules pacing model errors",
     "work": "batching model",
-    "ledger": "model errors claims mounts sqlite_utils",
+    "ledger": "model states errors claims mounts sqlite_utils",
     "enrolment": "claims failures handles jobs ledger model work",
     "passes": "scan handles ledger model pulse work",
     "pulse": "handles ledger model work",
@@ -60,17 +64,17 @@ MAP: dict[str, str] = {
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
-    " ledger model resolution rules scan words",
+    " ledger model pacing resolution rules scan words",
     "serving": "config engine errors ledger orders resolution wiring",
     "handover": "config control engine errors ledger model orders resolution scan service visits wiring",
     "daemon": "config control dicomweb engine errors facts handles hands ledger model notify pacing service"
     " serving statusfile watch wiring words work",
-    "status": "concerns errors ledger model failures words",
-    "explain": "handles ledger model failures scan status words",
+    "status": "concerns errors ledger states failures words",
+    "explain": "compare handles ledger model failures scan status words",
     "forecast": "failures handles header jobs ledger model scan words",
     "progress": "engine words rich",
     "concerns": "words",
-    "facts": "concerns handles ledger model",
+    "facts": "concerns handles ledger states",
     "statusfile": "concerns facts ledger model pacing",
     "summary": "service status words",
     "report": "errors failures handles ledger model words",
@@ -78,18 +82,18 @@ MAP: dict[str, str] = {
     "doctor": "byhand config dicomweb errors ledger model mounts samples scan watch wiring words",
     "demo": "config explain facts ledger progress samples sandbox service status summary words",
     "web": "addresses concerns config dicomweb errors facts failures handles ledger model status words"
-    " jinja2 markupsafe prometheus_client starlette uvicorn",
-    "cli": "click commands errors",
+    " secrecy jinja2 markupsafe prometheus_client starlette uvicorn",
+    "cli": "click commands errors secrecy",
     "commands": "byhand click compare concerns config daemon demo dicomweb doctor errors explain facts"
     " failures forecast handles handover jobs ledger logs model notify orders progress report resolution"
     " sandbox scan service setup status summary upkeep verify web wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
-    "__main__": "cli",
+    "__main__": "cli secrecy",
     "__init__": "",
 }
 
-PURE = ("addresses", "concerns", "settle", "batching", "claims", "credentials", "pacing", "rules")
+PURE = ("addresses", "batching", "bwlimit", "claims", "concerns", "credentials", "pacing", "rules", "settle")
 IMPURE_MODULES = {"os", "time", "random", "socket", "sqlite3", "threading", "subprocess", "logging"}
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +101,22 @@ def test_what_is_no_whole_file_is_not_sent_and_told_why(archive: AnyArchive, han
     assert {one["fate"] for one in told} == {"not sent"}
     assert "cut short" in told[0]["why"]
     assert archive.count() == 0
+
+
+def test_names_that_are_no_text_or_would_move_the_terminal_are_told_in_escapes(
+    archive: AnyArchive, site: Site
+) -> None:
+    names = [b"\xff.dcm", b"\x1b[2J\n.dcm"]
+    paths = [os.fsencode(site.folder) + b"/" + name for name in names]
+    for path in paths:
+        Path(os.fsdecode(path)).write_bytes(small("a")[:-10])
+    command = [sys.executable, "-m", "dicomsync", "archive", "store", "--archive", archive.url]
+    done = subprocess.run(
+        [*map(os.fsencode, command), *paths], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (20, "")
+    assert "/\\xff.dcm: not sent" in done.stdout
+    assert "/\\x1b[2J\\n.dcm: not sent" in done.stdout
 
 
 def test_only_files_of_the_study_named_are_stored(archive: AnyArchive, hand: Hand, files: list[Path]) -> None:

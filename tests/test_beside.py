@@ -125,6 +125,9 @@ def test_without_a_daemon_retry_does_it_itself(site: Site) -> None:
     assert site.ends() == 0
     assert not site.control.exists()
     site.archive.set_faults([])
+    assert "for the reason A9" in told(site, "retry", "--rejected", "--reason", "A9"), (
+        "and where they are told"
+    )
     assert "with the next backfill" in told(site, "retry", "--rejected", "--reason", "failure-A901")
     assert "6 instances stored now" in told(site, "backfill", "--no-progress")
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import resource
+import signal
+import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +22,7 @@ from urllib.parse import quote
 
 import pytest
 
-from dicomsync import samples
+from dicomsync import copies, samples, sandbox
 from tests import orthanc as orthancs
 from tests.conftest import Done, Site, eventually, finished, small, uid_of
 from tests.issuer import Issuer
@@ -189,6 +193,8 @@ def test_a_run_that_goes_well_says_nothing_of_anybody(sinks: Sinks, served: Call
     sinks.check(dry, *done)
     assert str(site.folder) in done[2].out, "status tells the folder that the person gave"
     assert str(site.folder) not in "".join(one.out + one.err for one in (dry, *done[:2]))
+    patient = (NAME, PATIENT, BIRTH, DESCRIPTION, ACCESSION)
+    assert found_in(site.ledger.read_bytes(), patient) == [], "the ledger knows UIDs, and nobody's name"
 
 
 def test_files_that_are_held_are_told_by_handles_alone(sinks: Sinks, served: Callable[..., str]) -> None:
@@ -473,3 +479,200 @@ cli.main()
     sinks.check(done)
     assert site.run_backfill("--set", "archive.confirm_wait=0.1s").code == 0, "and the next run goes on"
     assert site.instances() == {"stored": 2}
+
+
+def test_an_error_in_a_thread_or_a_finalizer_says_where_and_not_what(site: Site) -> None:
+    code = f"""
+import gc, threading
+from dicomsync import secrecy
+secrecy.keep_to_ourselves()
+def fails():
+    raise ValueError({NAME!r})
+class Fails:
+    def __del__(self):
+        raise ValueError({NAME!r})
+one = threading.Thread(target=fails)
+one.start()
+one.join()
+Fails()
+gc.collect()
+"""
+    done = finished(site.start_python(code))
+    assert done.err.count("something went wrong inside dicomsync (ValueError at <string>:") == 2
+    assert found_in((done.out + done.err).encode()) == []
+
+
+# The daemon
+
+WIDE_OPEN = "import os; os.umask(0); from dicomsync.__main__ import main; main()"
+
+
+@dataclass
+class Watched:
+    """A daemon at a site full of markers, run as openly as a machine allows: umask 0, as loud as can be."""
+
+    sinks: Sinks
+    process: subprocess.Popen[str]
+    notified: socket.socket
+    said: bytes = b""
+
+    @property
+    def status(self) -> Path:
+        return self.sinks.site.home / "runtime" / "status.json"
+
+    @property
+    def proc(self) -> Path:
+        return Path(f"/proc/{self.process.pid}")
+
+    def heard(self) -> bytes:
+        """Everything the manager was told so far."""
+        while True:
+            try:
+                self.said += self.notified.recv(4096) + b"\n"
+            except BlockingIOError:
+                return self.said
+
+    def children(self) -> str:
+        return "".join(one.read_text() for one in self.proc.glob("task/*/children"))
+
+
+@pytest.fixture
+def watched(sinks: Sinks, sandboxed: sandbox.Archive) -> Iterator[Watched]:
+    site = sinks.site
+    sandboxed.set_faults([f"token={TOKEN}"])
+    configure(site, sandboxed.url, auth="bearer", token_from=secret(site, "token"), kind="dicom-server")
+    (site.home / "runtime").mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(site.home.parent / "notify"))
+        notified.setblocking(False)
+        site.environment |= {
+            "RUNTIME_DIRECTORY": str(site.home / "runtime"),
+            "NOTIFY_SOCKET": str(site.home.parent / "notify"),
+            "PYTHONFAULTHANDLER": "1",
+        }
+        process = site.start_python(WIDE_OPEN, "run", "-vv", "-c", site.config_file)
+        eventually(lambda: len(sandboxed.stored()) == 2)  # so that there is a ledger
+        eventually(lambda: site.instances() == {"stored": 2})
+        del site.environment["PYTHONFAULTHANDLER"]
+        yield Watched(sinks, process, notified)
+
+
+def test_a_daemon_in_trouble_tells_nobody_whom_it_is_about(
+    watched: Watched, sandboxed: sandbox.Archive
+) -> None:
+    """Held, in conflict, rejected with the patient's name in the answer, missed, a bad config, commands."""
+    sinks, site = watched.sinks, watched.sinks.site
+    cut = site.write(f"{DIRECTORY}/{FILE}-cut.dcm", small("3", **PHI)[:-40])
+    site.write(f"{DIRECTORY}/{FILE}-other.dcm", small("1", **PHI, Modality="MR"))
+    sandboxed.set_faults([f"token={TOKEN}", "tattle"])
+    site.write(f"{DIRECTORY}/{FILE}-4.dcm", small("4", **PHI))
+    eventually(lambda: (site.instances().get("rejected"), site.instances().get("conflict")) == (1, 1))
+    eventually(lambda: site.files().get("held") == 1)
+    cut.unlink()
+    done = [
+        site.run("backfill", "-vv", "-c", site.config_file, str(site.folder)),
+        site.run("retry", "-vv", "-c", site.config_file, "--rejected"),
+        site.run("conflicts", "list", "-vv", "-c", site.config_file, "--compare"),
+        site.run("status", "-vv", "--json", "--ledger", site.ledger),
+    ]
+    assert [one.code for one in done] == [20, 0, 0, 0], done
+    good = site.config_file.read_text()
+    site.config_file.write_text(good.replace("[archive]", f'[archive]\npassword = "{PASSWORD}"'))
+    watched.process.send_signal(signal.SIGHUP)
+    eventually(lambda: b"READY=1" in watched.heard().partition(b"RELOADING=1")[2])
+    eventually(watched.status.exists)
+    sinks.check(*done)
+    assert stat.S_IMODE(watched.status.stat().st_mode) == 0o640, "for the operators' group"
+    assert site.ledger.with_name("control.sock").is_socket()
+    watched.process.send_signal(signal.SIGTERM)
+    end = finished(watched.process)
+    assert end.code == 0
+    assert "the new config was not taken" in end.err
+    sinks.check(end)
+    assert b"STATUS=" in watched.heard()
+    assert found_in(watched.said) == []
+
+
+def test_a_daemon_shows_no_secret_in_proc_starts_no_process_and_leaves_no_core(watched: Watched) -> None:
+    site = watched.sinks.site
+    assert found_in((watched.proc / "cmdline").read_bytes(), (*SECRETS, *UIDS)) == []
+    if os.geteuid() == 0:  # to others the kernel does not show it at all
+        assert found_in((watched.proc / "environ").read_bytes(), SECRETS) == []
+    else:
+        with pytest.raises(PermissionError):
+            (watched.proc / "environ").read_bytes()
+    assert watched.children() == ""
+    limits = (watched.proc / "limits").read_text().splitlines()
+    (core,) = (line.split() for line in limits if line.startswith("Max core file size"))
+    assert core[4:6] == ["0", "0"]
+    watched.process.send_signal(signal.SIGABRT)
+    _, how = os.waitpid(watched.process.pid, 0)
+    watched.process.returncode = os.waitstatus_to_exitcode(how)
+    assert watched.process.returncode == -signal.SIGABRT
+    assert not os.WCOREDUMP(how)
+    done = finished(watched.process)
+    assert "Fatal Python error: Aborted" in done.err
+    assert found_in(done.err.encode()) == []
+    watched.sinks.check()
+    assert site.instances() == {"stored": 2}
+
+
+def test_the_kernel_dumps_no_core_even_where_the_limit_would_let_it(tmp_path: Path) -> None:
+    def aborts(before: str) -> int:
+        code = f"import os, resource\n{before}\nos.abort()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL, env=os.environ
+        )
+        how = os.waitpid(process.pid, 0)[1]
+        process.returncode = os.waitstatus_to_exitcode(how)
+        return how
+
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    allow = f"resource.setrlimit(resource.RLIMIT_CORE, ({most}, {most}))"
+    keeps = f"from dicomsync import secrecy\nreal = resource.setrlimit\n{allow}\n"
+    keeps += "resource.setrlimit = lambda *_: None\nsecrecy.keep_to_ourselves()"
+    if not os.WCOREDUMP(aborts(allow)):
+        pytest.skip("this machine dumps no core of anybody")
+    assert not os.WCOREDUMP(aborts(keeps))
+
+
+# Whom files belong to
+
+
+def test_whatever_the_umask_all_that_is_written_is_its_owners(
+    sinks: Sinks, sandboxed: sandbox.Archive
+) -> None:
+    site = sinks.site
+    configure(site, sandboxed.url)
+
+    def run(*arguments: str | Path) -> Done:
+        return finished(site.start_python(WIDE_OPEN, *arguments, "-c", site.config_file))
+
+    assert run("backfill", "-vv").code == 0
+    copy = site.ledger.with_name("copy.db")
+    assert run("ledger", "backup", copy).code == 0
+    site.ledger.write_bytes(f"{NAME} wrote over it".encode() * 99)
+    assert run("backfill", "-q").code == 0
+    assert run("ledger", "rebuild", "--yes").code == 0
+    names = {path.name.split("-")[0] for path in site.ledger.parent.iterdir()}
+    assert names == {"ledger.db", "ledger.db.lock", "copy.db", "ledger.db.damaged", "ledger.db.rebuilt"}
+    sinks.check_modes()
+
+
+def test_the_archives_copy_lies_in_a_file_without_a_name_for_its_owner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandboxed: sandbox.Archive
+) -> None:
+    from dicomsync import dicomweb
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    client = dicomweb.client_for(dicomweb.Archive(sandboxed.url, "dicom-server"))
+    client.store([dicomweb.BytesPart(small("1", **PHI))])
+    before = os.umask(0)
+    try:
+        with copies.fetched(client, (samples.uid("s"), samples.uid("s", "1"), UIDS[2])) as copy:
+            found = os.fstat(copy.fileno())
+            assert (stat.S_IMODE(found.st_mode), found.st_nlink) == (0o600, 0)
+            assert list(tmp_path.glob("dicomsync*")) == []
+    finally:
+        os.umask(before)
+        dicomweb.close_clients()

@@ -32,8 +32,9 @@ def known(
     sha256: bytes | None = OTHERS,
     path: bytes | None = B,
     yielded: bool = False,
+    resolving: bool = False,
 ) -> Known:
-    return Known(number, state, study, series, size_bytes, sha256, path, yielded)
+    return Known(number, state, study, series, size_bytes, sha256, path, yielded, resolving)
 
 
 def claim(
@@ -112,6 +113,10 @@ def test_a_content_that_only_had_yielded_to_another_file_stands_in_nobodys_way()
     assert claim(known(CONFLICT, yielded=True)) is Claim.NEW
     rows = [known(CONFLICT, number=1, yielded=True), known(CONFLICT, number=2, sha256=b"\x03" * 32)]
     assert decide(whole(), A, OURS, rows) == Decision(Claim.ASKS, 2)
+
+
+def test_nothing_is_asked_for_another_file_while_a_person_has_one_stored() -> None:
+    assert claim(known(CONFLICT, sha256=b"\x03" * 32, resolving=True)) is Claim.CONFLICTS
 
 
 def test_an_instance_that_no_file_holds_any_more_gives_way_to_any_path() -> None:

@@ -191,6 +191,16 @@ def test_bad_input_is_told_in_a_sentence(tmp_path: Path, arguments: list[str], c
     assert "secret" not in done.stderr
 
 
+def test_a_ledger_that_a_link_leads_into_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "state").symlink_to("in")
+    ledger = str(tmp_path / "state" / "ledger.db")
+    done = run("backfill", str(tmp_path / "in"), "--archive", "http://127.0.0.1:9/v2", "--ledger", ledger)
+    assert done.returncode == 2
+    assert "inside the folder" in done.stderr
+    assert list((tmp_path / "in").iterdir()) == []
+
+
 def test_something_wrong_inside_ends_in_a_sentence_without_a_traceback(tmp_path: Path) -> None:
     script = (
         "import dicomsync.cli as c, dicomsync.service as s\n"

@@ -505,6 +505,12 @@ def test_a_ledger_inside_a_folder_is_refused_because_folders_are_only_read(path:
     )
 
 
+def test_a_socket_inside_a_folder_is_refused_too() -> None:
+    assert only(WHOLE + FOLDER + "[control]\nsocket = '/data/ct/control.sock'\n").startswith(
+        "control.socket lies inside folder 1"
+    )
+
+
 def test_a_ledger_beside_a_folder_is_fine() -> None:
     assert config.parse(ARCHIVE + "[ledger]\npath = '/data/ct.db'\n" + FOLDER).folders
 
@@ -520,6 +526,12 @@ def test_overlaps_and_a_misplaced_ledger_are_told_together() -> None:
 def test_a_path_with_a_zero_byte_is_refused_as_no_disk_can_hold_it() -> None:
     zero = "\\u0000"
     assert only(WHOLE + f'[[folders]]\npath = "/a{zero}b"\n').startswith("folders.1.path: a path cannot hold")
+    assert only(WHOLE, f'ledger.path="/a{zero}b"').startswith("ledger.path: a path cannot hold")
+    assert only(WHOLE, f'control.socket="/a{zero}b"').startswith("control.socket: a path cannot hold")
+
+
+def test_a_key_that_would_move_the_terminal_is_shown_in_escapes() -> None:
+    assert only(WHOLE + '[control]\n"\\u001b[2J\\n" = 1\n').startswith("control.\\x1b[2J\\n: no such key")
 
 
 # names
@@ -604,6 +616,8 @@ def test_a_set_that_is_not_key_and_value_is_refused(override: str) -> None:
         ("archive.kind=pacs", "archive.kind: "),
         ("archive.auth.kind=1", "archive.auth.kind: no such key"),
         ("ledger.path=", "ledger.path: "),
+        ("upload.transfers=" + "9" * 5000, "upload.transfers: "),  # more digits than Python reads
+        ("upload.transfers=" + "[" * 5000, "upload.transfers: "),
     ],
 )
 def test_what_is_set_is_checked_as_if_it_stood_in_the_file(override: str, place: str) -> None:
@@ -693,6 +707,6 @@ def test_whatever_stands_in_it_a_config_is_read_or_the_key_at_fault_is_named(
     except UsageProblem as problem:
         _, *lines = problem.message.split("\n  - ")
         assert lines
-        keys = {*data, "archive", "ledger", "folders"}
+        keys = {config.shown(key) for key in data} | {"archive", "ledger", "folders"}
         for line in lines:
             assert any(line.startswith(key) for key in keys), line

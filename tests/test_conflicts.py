@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,56 @@ def test_a_different_patient_is_shouted(archive: AnyArchive, site: Site, conflic
     assert "DIFFERENT PATIENT" in conflicts("list").out
 
 
+@pytest.mark.parametrize("keep", ["archive", "folder"])
+def test_of_different_patients_nothing_is_decided_in_passing(
+    sandboxed: sandbox.Archive, site: Site, conflicts: Command, keep: str
+) -> None:
+    archive = SandboxArchive(sandboxed)
+    edited(site, archive, "a", "b")
+    before = put_another_patient(site, archive, "b")
+    resolve = ("resolve", "--study", samples.uid("s"), "--keep", keep, "--yes")
+    told = conflicts(*resolve, code=20).out
+    assert "1 instance left: DIFFERENT PATIENT" in told
+    assert "1 instance resolved" in told
+    assert archive.stored()[sop("b")] == before[sop("b")]
+    assert site.instances() == {"stored": 2, "superseded": 1, "conflict": 1}
+    conflicts(*resolve, "--different-patient")
+    assert site.instances() == {"stored": 2, "superseded": 2}
+
+
+def test_a_person_who_is_asked_is_told_what_it_is_about_and_that_a_no_changed_nothing(
+    sandboxed: sandbox.Archive, site: Site, conflicts: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = SandboxArchive(sandboxed)
+    edited(site, archive, "a", "b")
+    before = put_another_patient(site, archive, "b")
+    resolve = ("resolve", "--study", samples.uid("s"), "--keep", "folder", "--different-patient")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    told = conflicts(*resolve, code=130).err
+    assert "1 instance: DIFFERENT PATIENT" in told
+    assert "1 instance: header differs, same pixels" in told
+    assert told.endswith("Nothing was changed.\n")
+    assert archive.stored() == before
+
+
+def put_another_patient(site: Site, archive: AnyArchive, name: str) -> dict[str, bytes]:
+    """Edit an instance in its folder into another patient's; gives what the archive has."""
+    put(site, archive, (name, small(name, PatientID="OTHER")), code=20)
+    return archive.stored()
+
+
+def test_the_different_patient_comes_first(
+    sandboxed: sandbox.Archive, site: Site, conflicts: Command
+) -> None:
+    archive = SandboxArchive(sandboxed)
+    edited(site, archive, "a", "b", "c")
+    put_another_patient(site, archive, "c")
+    first, second = conflicts("list", "--compare").out.splitlines()
+    assert "DIFFERENT PATIENT" in first
+    assert second.startswith("2 instances")
+    assert "DIFFERENT PATIENT" in conflicts("list", "--study", samples.uid("s")).out.splitlines()[0]
+
+
 def test_two_files_of_ours_are_compared_though_the_archive_is_away(site: Site, conflicts: Command) -> None:
     site.write("1.dcm", small("a"))
     site.write("2.dcm", small("a", StudyDescription="x"))
@@ -135,6 +186,27 @@ def test_what_cannot_be_compared_is_told_and_what_is_no_conflict_too(
     assert "knows no conflict" in conflicts("diff", "9.9.9", code=2).err
     assert "is a study" in conflicts("diff", samples.uid("s"), code=2).err
     assert "knows no conflict" in conflicts("list", "--study", "9.9.9", code=2).err
+
+
+def test_what_was_decided_already_is_told_as_what_it_is(
+    sandboxed: sandbox.Archive, site: Site, conflicts: Command
+) -> None:
+    edited(site, SandboxArchive(sandboxed), "a")
+    (one,) = conflicts("list", "--study", samples.uid("s"), "--json").json["conflicts"]
+    conflicts("resolve", one["instance"], "--keep", "archive", "--yes")
+    told = conflicts("resolve", one["instance"], "--keep", "archive", "--yes", code=2).err
+    assert "in no conflict: it is superseded" in told
+    assert "it is stored and superseded" in conflicts("diff", sop("a"), code=2).err
+
+
+def test_an_archive_that_is_away_is_told_and_nothing_was_changed(
+    sandboxed: sandbox.Archive, site: Site, conflicts: Command
+) -> None:
+    edited(site, SandboxArchive(sandboxed), "a")
+    sandboxed.set_faults(["down"])
+    told = conflicts("resolve", sop("a"), "--keep", "archive", "--yes", code=5).err
+    assert "cannot be asked, and nothing was changed" in told
+    assert "dicomsync doctor" in told
 
 
 def test_without_conflicts_it_says_so(sandboxed: sandbox.Archive, site: Site, conflicts: Command) -> None:
@@ -326,6 +398,57 @@ def test_what_the_archive_does_not_take_is_undone_and_what_it_had_put_back(
     assert same_from_128(archive.stored(), before)
     assert site.instances() == {"stored": 1, "conflict": 1}
     assert dict(site.query("SELECT state, reason FROM instances")) == {"stored": "", "conflict": "differs"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("status=503", "failed"), ("html-200", "without naming it"), ("reason=43264", "validation failed")],
+)
+def test_where_a_put_fails_nothing_is_deleted_for_it(
+    sandboxed: sandbox.Archive, site: Site, conflicts: Command, fault: str, words: str
+) -> None:
+    archive = SandboxArchive(sandboxed)
+    before = edited(site, archive, "a")
+    sandboxed.set_faults([f"{fault}@store"])
+    told = conflicts("resolve", sop("a"), "--keep", "folder", "--yes", code=20).out
+    assert words in told
+    assert "it has what it had" in told
+    assert archive.stored() == before
+    assert dict(site.query("SELECT state, reason FROM instances")) == {"stored": "", "conflict": "differs"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("liar", "it said so, and does not show it"), ("status=503", "failed")]
+)
+def test_an_archive_that_was_left_with_nothing_is_told_and_how_to_go_on(
+    sandboxed: sandbox.Archive,
+    site: Site,
+    conflicts: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    words: str,
+) -> None:
+    """By delete and store, where the second half fails, and what was there is not taken back either."""
+    archive, stored = SandboxArchive(sandboxed), jobs.store
+    edited(site, archive, "a")
+
+    def without_put(where: Any, batch: Any, way: jobs.Way) -> jobs.Stored:
+        if way is jobs.Way.REPLACE:
+            return jobs.Stored(signal=Signal(Trouble.SETUP, "it knows no PUT"))
+        return stored(where, batch, way)
+
+    monkeypatch.setattr(jobs, "store", without_put)
+    sandboxed.set_faults([f"{fault}@store"])
+    told = conflicts("resolve", sop("a"), "--keep", "folder", "--yes", code=5).err
+    assert words in told
+    assert "It has nothing under this UID now; the file is where it was" in told
+    assert "same command again" in told
+    life = conflicts("explain", sop("a"), group=()).out
+    assert "the same `conflicts resolve` again" in life
+    assert not re.search(r"why: .*\[", life), "the ledger's notes to itself are no reason"
+    sandboxed.set_faults([])
+    conflicts("resolve", sop("a"), "--keep", "folder", "--yes")
+    assert archive.stored()[sop("a")][128:] == (site.folder / "a.dcm").read_bytes()[128:]
 
 
 # beside a daemon, and archives that keep or replace in silence

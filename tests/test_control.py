@@ -175,3 +175,15 @@ def test_by_default_the_socket_is_beside_the_ledger_even_through_a_link(tmp_path
     (tmp_path / "link.db").symlink_to(tmp_path / "real" / "ledger.db")
     assert control.place("", str(tmp_path / "link.db")) == str(tmp_path / "real" / "control.sock")
     assert control.place("/run/x/control.sock", "/elsewhere") == "/run/x/control.sock"
+
+
+def test_what_goes_wrong_inside_is_told_and_logged_without_its_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(_message: Message) -> Iterator[Message]:
+        raise ValueError("/patients/Doe^Jane.dcm\n1.2.3")
+
+    with served(tmp_path / "control.sock", stumble) as path, pytest.raises(DicomsyncError) as caught:
+        list(control.ask(path, {}))
+    assert str(caught.value) == "Something went wrong inside the daemon; see its log."
+    assert caplog.messages == ["a command could not be answered (ValueError)"]

@@ -353,3 +353,55 @@ def test_two_files_that_change_places_before_they_were_sent_are_both_stored(worl
     (world.folder / "between").rename(other)
     settle(world)
     assert world.states() == {"stored": 2, "file ready": 2}
+
+
+@pytest.mark.parametrize("seen", ["first", "by a request"])
+def test_what_is_due_waits_for_its_folder_to_come_back_and_is_not_missed(world: World, seen: str) -> None:
+    world.once = False
+    world.again()
+    world.put("1.dcm", "1.2.3.1")
+    world.put("2.dcm", "1.2.3.2", study="1.2.4")
+    world.archive.down = True
+    world.passes(30)
+    assert world.states() == {"pending": 2, "file ready": 2}
+    away = world.folder.rename(world.folder.with_name("away"))
+    if seen == "first":  # by a pass
+        world.passes(120, step=5)
+    world.archive.down = False
+    world.passes(3600, step=10)
+    if seen == "first":
+        assert world.states() == {"pending": 2, "file ready": 2}
+        assert world.reason("1.2.3.1") == "hangs"
+    assert world.reader.counts().instances[S.PENDING] == 2
+    assert not world.archive.requests
+    away.rename(world.folder)
+    world.put("3.dcm", "1.2.3.3", study="1.2.5")
+    world.passes(300, step=10)
+    assert world.states() == {"stored": 3, "file ready": 3}
+
+
+def test_a_batch_that_finds_its_whole_folder_gone_calls_no_file_gone(world: World) -> None:
+    """A backfill has read the folder, and does not look at it again by itself."""
+    path = world.put("1.dcm", "1.2.3.1")
+    world.archive.down = True
+    world.turns()
+    away = world.folder.rename(world.folder.with_name("away"))
+    world.archive.down = False
+    world.passes(600, step=5)
+    assert world.state("1.2.3.1") == S.PENDING
+    assert world.file_state(path) == (FileState.HELD, "unreadable")
+    away.rename(world.folder)
+    world.again()
+    world.until_done()
+    assert world.states() == {"stored": 1, "file ready": 1}
+
+
+def test_a_batch_that_finds_one_file_gone_has_missed_it(world: World) -> None:
+    path = world.put("1.dcm", "1.2.3.1")
+    world.put("2.dcm", "1.2.3.2")
+    world.archive.down = True
+    world.turns()
+    path.unlink()
+    world.archive.down = False
+    world.until_done()
+    assert world.states() == {"stored": 1, "missed": 1, "file gone": 1, "file ready": 1}

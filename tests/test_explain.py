@@ -89,7 +89,7 @@ def test_of_a_refused_file_it_says_the_code_and_the_words(world: World) -> None:
     world.archive.refuse["1.2.3.1"] = 0xA900
     world.until_done()
     assert "validation failed (Failure Reason A900)" in told(world, path)
-    assert "next: a person looks" in told(world, path)
+    assert "dicomsync retry UID" in told(world, path)
 
 
 def test_of_an_unreadable_file_it_says_the_system_s_words_and_that_it_is_tried_again(
@@ -137,9 +137,10 @@ def test_what_left_before_it_could_be_stored_says_why_it_had_not_been(
     assert "export it again" in told(world, path)
     assert "the archive gave no answer" in caplog.text
     assert str(path) not in caplog.text
-    (handle, where) = problems(world.reader)
+    (handle, where, _, ahead) = problems(world.reader)
     assert "missed" in handle
     assert str(path) in where
+    assert ahead == "1 instance missed: bring the files back, or copy or export them again"
 
 
 def test_a_held_file_that_left_says_what_was_wrong_with_it(
@@ -233,6 +234,13 @@ def test_what_is_foretold_is_what_the_scan_does(world: World) -> None:
     for name in names:
         path = os.fsencode(world.folder / name)
         assert (scan.obstacle(path, folder) == "") == (path in taken), name
+
+
+@pytest.mark.parametrize(
+    "subject", ["f" * 16, "instance " + "e" * 16, "\ud800", "a\0b", "1.2.\udcff"], ids=ascii
+)
+def test_what_can_be_no_row_and_no_path_is_not_known(world: World, subject: str) -> None:
+    assert explain(world.reader, subject, world.now.wall) is None
 
 
 def test_the_command_asks_the_config_for_the_folders(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from dicomsync import facts, status
 from dicomsync.concerns import How
-from dicomsync.ledger import Ledger, Reader, overview
+from dicomsync.ledger import Ledger, Reader, holding
 from dicomsync.model import Moment
 from dicomsync.pacing import Circuit, Trouble
 from dicomsync.statusfile import StatusFile
@@ -123,7 +123,7 @@ def test_where_no_daemon_ever_was_none_is_missed(tmp_path: Path) -> None:
 def test_where_the_kernels_locks_are_hidden_the_daemons_word_counts(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overview, "LOCKS", path / "nothing")
+    monkeypatch.setattr(holding, "LOCKS", path / "nothing")
     told(path)
     assert state(path) == "running"
     assert state(path, later=facts.SILENT_SECONDS + 10) == "stopped"

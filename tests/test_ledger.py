@@ -658,6 +658,12 @@ def test_a_ledger_that_could_not_be_opened_keeps_no_lock(path: Path, monkeypatch
         pass
 
 
+def test_no_room_for_the_index_of_the_log_is_a_full_disk_and_no_failing_one() -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = "SQLITE_IOERR_SHMSIZE"
+    assert "its disk is full" in opening.problem(error, "nothing was sent").message
+
+
 def test_a_program_that_writes_into_it_is_told_in_words(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "BUSY_SECONDS", 0.01)
     with opened(path) as made, closing(sqlite3.connect(path)) as intruder:

@@ -162,6 +162,10 @@ def test_a_ledger_that_is_as_it_should_be_passes_also_while_it_is_written(
         ledger.set_fact("a", "b")
     assert check(site.ledger) == []
     ledger.close()
+    assert "a copy" not in done.out
+    assert site.run("ledger", "backup", site.home / "copy.db", "--ledger", site.ledger).code == 0
+    copy = site.run("ledger", "check", "--ledger", site.home / "copy.db")
+    assert (copy.code, "it is a copy" in copy.out) == (0, True), "a whole backup is no fault"
 
 
 @pytest.mark.parametrize(
@@ -218,6 +222,10 @@ def test_damage_is_told_and_nothing_is_touched(site: Site, sandboxed: sandbox.Ar
     done = site.run("ledger", "check", "--ledger", site.ledger)
     assert done.code == 1, done
     assert "Traceback" not in done.err
+    if damage != "page":  # which nothing but a check need come upon
+        looked = site.run("status", "--ledger", site.ledger)
+        assert looked.code == 1
+        assert "the next `run` or `backfill`" in looked.err, "a person who looks is told what to do"
     assert sorted(os.listdir(site.ledger.parent)) == names
 
 

@@ -107,6 +107,26 @@ def test_what_the_rebuilt_ledger_calls_stored_was_compared(world: World) -> None
     assert row["reason"] == "already-there"
 
 
+@pytest.mark.parametrize(("stored", "edited"), [("1.dcm", "2.dcm"), ("2.dcm", "1.dcm")])
+def test_of_two_contents_under_a_uid_the_one_that_the_archive_has_is_stored_again_whichever_is_read_first(
+    world: World, stored: str, edited: str
+) -> None:
+    world.put(stored, f"{STUDY}.1", pixel=1)
+    world.until_done()
+    world.put(edited, f"{STUDY}.1", pixel=2)
+    world.again()
+    world.until_done()
+    world.die()
+    empty(world.ledger_path)
+    world.start()
+    world.until_done()
+    assert world.states() == {"stored": 1, "conflict": 1, "file ready": 2}
+    (found,) = world.reader.conflicts()
+    assert found.ours.source is not None
+    assert found.ours.source.path == bytes(world.folder / edited)
+    assert len(world.archive.requests) == 1
+
+
 def test_a_rebuild_that_is_killed_in_the_middle_still_sends_nothing_again(world: World) -> None:
     for n in range(30):
         world.put(f"{n}/1.dcm", f"1.2.{n}.1", study=f"1.2.{n}", pixel=n)

@@ -165,6 +165,18 @@ def test_a_broken_answer_is_a_bad_answer(data: bytes) -> None:
         read(data, "B", 1000)
 
 
+@pytest.mark.parametrize("more", range(-4, 6))
+def test_the_longest_headers_are_taken_or_refused_however_they_come_in(more: int) -> None:
+    data = b"--B\r\nX: " + b"h" * (16 * 1024 - 3 + more) + b"\r\n\r\nx\r\n--B--\r\n"
+    came = []
+    for size in (1, 2, 3, 1 << 20):
+        try:
+            came.append([payload for _, payload in read(data, "B", size)])
+        except BadAnswer:
+            came.append([])
+    assert came == [[b"x"] if more <= 0 else []] * 4
+
+
 @pytest.mark.parametrize(
     "rest", [b"", b"\r\n", b"\r\n--", b"more\r\n--B--\r\n", b"\r\n--BB--\r\n", b"\n--B--\n"]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from dicomsync import orders
-from dicomsync.errors import DicomsyncError, UsageProblem
+from dicomsync.errors import DicomsyncError, LedgerProblem, UsageProblem
 from dicomsync.ledger import Scope
 from dicomsync.model import FileState, Folder, InstanceState, Moment
 from dicomsync.resolution import Resolve
@@ -153,14 +154,18 @@ def test_a_file_still_being_written_is_found_and_waits_to_settle(world: World) -
 
 
 def test_an_order_is_done_only_when_it_is_committed(world: World) -> None:
-    future = world.engine.order(lambda _now: 7)
-    world.ledger.connection.execute("PRAGMA query_only = 1")
-    with pytest.raises(Exception, match="ledger"):
+    def refuse(action: int, what: str | None, *_more: str | None) -> int:
+        return sqlite3.SQLITE_DENY if (action, what) == (22, "COMMIT") else sqlite3.SQLITE_OK
+
+    future = world.engine.order(lambda _now: world.ledger.set_fact("asked", "for"))
+    world.ledger.connection.set_authorizer(refuse)  # 22: SQLITE_TRANSACTION
+    with pytest.raises(LedgerProblem):
         world.engine.turn(world.now)
     assert not future.done()
-    world.ledger.connection.execute("PRAGMA query_only = 0")
+    world.ledger.connection.set_authorizer(None)
     world.turns()
-    assert future.result(0) == 7
+    future.result(0)
+    assert world.ledger.fact("asked") == "for"
 
 
 # trying again
@@ -205,11 +210,19 @@ def test_one_instance_or_one_study_can_be_named(world: World) -> None:
     assert retry(world, uids=(STUDY,)).instances == 2
 
 
-def test_an_unknown_uid_changes_nothing_not_even_for_the_others(world: World) -> None:
+@pytest.mark.parametrize(
+    "unknown", ["9.9.9", os.fsdecode(b"\xff"), "a handle"], ids=["uid", "bytes", "words"]
+)
+def test_an_unknown_uid_changes_nothing_not_even_for_the_others(world: World, unknown: str) -> None:
     reject(world, "1")
     with pytest.raises(UsageProblem, match="knows no study"):
-        retry(world, uids=(f"{STUDY}.1", "9.9.9"))
+        retry(world, uids=(f"{STUDY}.1", unknown))
     assert world.states()["rejected"] == 1
+
+
+def test_a_reason_that_is_no_text_is_the_reason_of_nothing(world: World) -> None:
+    reject(world, "1")
+    assert retry(world, rejected=True, reason=os.fsdecode(b"\xff")).instances == 0
 
 
 def test_a_rejected_one_without_a_file_stays_and_is_told(world: World) -> None:
@@ -425,7 +438,14 @@ def test_an_order_comes_through_the_socket_as_it_was(sound: orders.Order) -> Non
         {"order": "resolve", "step": "undo", "of": [[1]]},
         {"order": "resolve", "step": "compared", "of": [[1, "<b>"]]},
         {"order": "backfill", "archive": None, "paths": [], "include": [], "exclude": []},
+        {"order": "backfill", "archive": "x", "paths": ["/\ud800"], "include": [], "exclude": []},
+        {"order": "retry", "uids": ["\ud800"], "rejected": True, "reason": None, "held": False},
+        {"order": "saw", "asked_at": float("nan"), "seen": []},
+        {"order": "saw", "asked_at": 10**400, "seen": []},
+        {"order": "saw", "asked_at": -1.0, "seen": []},
+        {"order": "heal", "instance_ids": [2**63]},
     ],
+    ids=str,
 )
 def test_what_is_no_order_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(UsageProblem, match="does not understand"):

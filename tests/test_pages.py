@@ -38,3 +38,11 @@ def test_every_exit_code_has_its_section() -> None:
     assert {heading for heading in HEADINGS if heading.startswith("Exit")} == {
         f"Exit code {code}" for code in codes
     }
+
+
+@pytest.mark.parametrize("page", ["security.md", "promises.md"])
+def test_every_test_that_a_page_names_is_there(page: str) -> None:
+    tests = Path(__file__).parent
+    named = set(re.findall(r"`(?:tests/)?(test_\w+)(?:\.py)?`", (tests.parent / "docs" / page).read_text()))
+    assert named
+    assert {name for name in named if not (tests / f"{name}.py").exists()} == set()

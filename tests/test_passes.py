@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,17 @@ def test_a_daemon_rests_ten_times_as_long_as_a_pass_took(world: World) -> None:
     due = passes.next_at()
     assert due is not None
     assert due > one.began + 100 + 0.9 * 1000
+
+
+def test_a_pass_that_is_held_to_a_rate_is_no_burden_and_asks_for_no_rest(world: World) -> None:
+    passes = world.engine.intakes[0].passes
+    passes._folder = replace(passes._folder, scan_ops_per_second=10)
+    one = passes.last
+    assert one is not None
+    passes._end(one, Moment(world.now.wall, one.began + 100))
+    due = passes.next_at()
+    assert due is not None
+    assert due < one.began + 100 + 1.1 * passes._folder.scan_seconds + 1
 
 
 def test_a_folder_that_starts_new_leaves_what_was_there_before_and_a_backfill_takes_it(

@@ -170,6 +170,14 @@ def test_the_three_forms_tell_the_same(site: tuple[Path, Path, sandbox.Archive])
     assert run("report", "--ledger", ledger, "--since", "2030-01-01").stdout == "0 files\n"
 
 
+def test_a_name_that_would_move_the_terminal_is_in_escapes_in_csv_too(world: World) -> None:
+    world.put("\x1b[2J\n.dcm", "1.2.3.1")
+    world.until_done()
+    _, line = report.as_csv(report.files(world.reader))
+    assert line.isprintable()
+    assert "\\x1b[2J\\n.dcm" in line
+
+
 def test_a_receipt_by_uid_and_by_handle(site: tuple[Path, Path, sandbox.Archive]) -> None:
     folder, ledger, archive = site
     backfill(folder, ledger, archive.url)

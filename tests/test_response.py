@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -240,6 +241,31 @@ def test_xml_with_a_dtd_is_refused_before_anything_expands() -> None:
 )  # fmt: skip
 def test_what_is_no_module_is_none(body: bytes) -> None:
     assert parse(body, "text/html; charset=zlib_codec") is None
+
+
+@pytest.mark.timeout(60)
+def test_a_charset_whose_codec_is_slow_is_not_used() -> None:
+    body = b"a\0" + b"b" * 2_000_000 + b"-" + b"a" * 2_000_001  # Python's punycode takes hours for it
+    assert parse(body, "application/json; charset=punycode") is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"{}," * 1_100_000 + b"{}]",
+        b'{"00081199":[' + b"[]," * 1_100_000 + b"0]}",
+        b"<NativeDicomModel>" + b"<a/>" * 510_000 + b"</NativeDicomModel>",
+        b"<NativeDicomModel>" + b'<a b=""/>' * 260_000 + b"</NativeDicomModel>",
+    ],
+    ids=["objects", "arrays", "elements", "attributes"],
+)
+def test_an_answer_of_more_values_than_any_has_is_none_before_one_is_made(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        assert parse(body) is None
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(body) + 100_000
+    finally:
+        tracemalloc.stop()
 
 
 content_types = st.text(max_size=40) | st.sampled_from(

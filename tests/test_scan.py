@@ -6,8 +6,10 @@ import errno
 import os
 import pickle
 import socket
+import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +18,7 @@ import pytest
 
 from dicomsync import scan
 from dicomsync.model import Folder, StatKey
+from dicomsync.pulse import HANGS_SECONDS
 from dicomsync.scan import Listing, Passed, Position, Step
 
 DICOM = bytes(128) + b"DICM" + bytes(8)
@@ -32,7 +35,7 @@ def steps(where: Folder, most: int = 2000) -> Iterator[Step]:
     for _ in range(10_000):
         if not position.todo:
             return
-        step = scan.step(where, position, most, part=most)
+        step = scan.step(where, position, most=most, part=most)
         yield step
         position = step.position
     raise AssertionError("the scan does not end")
@@ -545,7 +548,7 @@ def test_a_scan_can_stop_anywhere_and_go_on_in_another_process(tmp_path: Path, m
     position: Position = scan.start(where)
     while position.todo:
         position = pickle.loads(pickle.dumps(position))
-        step: Step = pickle.loads(pickle.dumps(scan.step(where, position, most, part=most)))
+        step: Step = pickle.loads(pickle.dumps(scan.step(where, position, most=most, part=most)))
         found += [entry.name for listing in step.listings for entry in listing.entries]
         position = step.position
     assert found == [b"5.dcm", b"1.dcm", b"2.dcm", b"3.dcm", b"4.dcm"]
@@ -648,3 +651,133 @@ def test_an_inode_of_sixty_four_bits_is_folded_into_what_the_ledger_can_hold() -
     key = StatKey.of(cast("os.stat_result", status))
     assert key.inode == 2**63 - 2
     assert 0 <= key.mtime_ns < 2**63
+
+
+# the folder itself
+
+
+class Mounts:
+    """Which directories are mount points; a device number for each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *points: Path) -> None:
+        self.points = [bytes(one) for one in points]
+        self._really = os.stat
+        monkeypatch.setattr(scan.os, "stat", self.stat)  # type: ignore[attr-defined]  # the outside
+
+    def stat(self, path: Any, **more: Any) -> Any:
+        found = self._really(path, **more)
+        if more or not isinstance(path, bytes):
+            return found
+        above = [one for one in self.points if path == one or path.startswith(one + b"/")]
+        return SimpleNamespace(st_dev=len(max(above, key=len, default=b"")), st_mode=found.st_mode)
+
+
+def found_on(where: Folder) -> bytes:
+    listing, *_ = scan.step(where, scan.start(where)).listings
+    return listing.mount
+
+
+def test_where_a_folder_was_found_is_its_mount_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = tmp_path / "share" / "in"
+    inside.mkdir(parents=True)
+    Mounts(monkeypatch, tmp_path / "share")
+    assert found_on(folder(inside)) == bytes(tmp_path / "share")
+    assert found_on(folder(tmp_path / "share")) == bytes(tmp_path / "share")
+
+
+@pytest.mark.parametrize("deeper", ["", "in"], ids=["the mount point itself", "a directory on it"])
+def test_an_empty_directory_where_a_mount_was_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deeper: str
+) -> None:
+    where = folder(tmp_path / "share" / deeper)
+    os.makedirs(where.path)
+    ground = scan.Ground(where.path, bytes(tmp_path / "share"))
+    mounts = Mounts(monkeypatch, tmp_path / "share")
+    paths = (where.path + b"/1.dcm",)
+    assert scan.look(paths, ground) == (None,)
+    mounts.points.clear()
+    assert scan.look(paths, ground) == (scan.NOT_MOUNTED,)
+    (listing,) = scan.step(where, scan.start(where), ground.mount).listings
+    assert (listing.problem, listing.away, listing.proves_absence) == (scan.NOT_MOUNTED, True, False)
+    touch(Path(os.fsdecode(where.path)) / "2.dcm")  # somebody works there: it is the folder now
+    assert scan.look(paths, ground) == (None,)
+    (listing,) = scan.step(where, scan.start(where), ground.mount).listings
+    assert (listing.problem, listing.away) == ("", False)
+    assert listing.proves_absence
+
+
+def test_a_mount_on_an_emptied_folder_is_not_one_that_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = folder(tmp_path / "in")
+    os.makedirs(where.path)
+    Mounts(monkeypatch, tmp_path / "in")
+    assert scan.away(scan.Ground(where.path, b"/")) == ""
+    assert scan.away(scan.Ground(where.path)) == ""  # it was never looked into
+
+
+def test_what_is_missing_with_its_whole_folder_is_not_gone(tmp_path: Path) -> None:
+    ground = scan.Ground(bytes(tmp_path / "in"), b"/")
+    file = bytes(tmp_path / "in" / "1.dcm")
+    assert scan.look((file,), ground) == ("No such file or directory",)
+    (tmp_path / "in").mkdir()
+    assert scan.look((file,), ground) == (None,)
+
+
+def test_a_folder_that_is_a_file_is_gone_when_the_file_is(tmp_path: Path) -> None:
+    file = bytes(tmp_path / "1.dcm")
+    assert scan.look((file,), scan.Ground(file, b"/")) == (None,)
+
+
+def held(path: Path, ops_per_second: int) -> Folder:
+    return replace(folder(path), scan_ops_per_second=ops_per_second)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that only sleeping moves; gives how long each sleep was."""
+    sleeps: list[float] = []
+    monkeypatch.setattr(
+        scan,
+        "time",
+        SimpleNamespace(monotonic=lambda: sum(sleeps), sleep=sleeps.append, time_ns=time.time_ns),
+    )
+    return sleeps
+
+
+def test_a_scan_that_is_held_to_a_rate_takes_its_time_evenly(tmp_path: Path, slept: list[float]) -> None:
+    for number in range(30):
+        (tmp_path / f"{number:02}.dcm").touch()
+    assert len(paths(held(tmp_path, 10))) == 30
+    assert sum(slept) == pytest.approx(3.1)  # thirty files and their directory
+    assert max(slept) < 0.11
+
+
+def test_without_a_rate_it_never_waits(tmp_path: Path, slept: list[float]) -> None:
+    (tmp_path / "1.dcm").touch()
+    assert len(paths(folder(tmp_path))) == 1
+    scan.look((bytes(tmp_path),))
+    scan.changed(((bytes(tmp_path), 0),))
+    assert slept == []
+
+
+def test_however_low_the_rate_no_job_passes_for_one_that_hangs(tmp_path: Path, slept: list[float]) -> None:
+    for number in range(90):
+        (tmp_path / f"{number:02}.dcm").touch()
+    where, longest = held(tmp_path, 1), 0.0
+    position = scan.start(where)
+    found = []
+    while position.todo:
+        before = sum(slept)
+        step = scan.step(where, position)
+        longest = max(longest, sum(slept) - before)
+        position = step.position
+        found += [entry.name for listing in step.listings for entry in listing.entries]
+    assert found == sorted(path.name.encode() for path in tmp_path.iterdir())
+    assert longest < 2 * scan.JOB_SECONDS < HANGS_SECONDS
+
+
+def test_looks_and_glances_keep_to_the_rate_too(tmp_path: Path, slept: list[float]) -> None:
+    scan.look((bytes(tmp_path),) * 5, None, 10)
+    scan.changed(((bytes(tmp_path), 0),) * 5, 10)
+    assert sum(slept) == pytest.approx(1.0)

@@ -15,8 +15,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from dicomsync import batching, claims, header, rules
 from dicomsync.claims import Claim
-from dicomsync.model import InstanceState, Transition
+from dicomsync.model import FileState, InstanceState, Transition
 
+from .simulation.coverage import FILE_EDGES, INSTANCE_EDGES
 from .simulation.machine import LifeMachine
 from .simulation.programs import made, run
 
@@ -45,6 +46,14 @@ def test_a_program_run_again_is_the_same_life() -> None:
     program = made(3, 200)
     one, other = run(3, program), run(3, program)
     assert (one.steps, one.crashes, one.seen) == (other.steps, other.crashes, other.seen)
+
+
+def test_no_state_is_left_out_of_what_a_long_run_must_come_by() -> None:
+    # a person's decision about a conflict is not simulated, nor are mirrored deletions
+    lived = set(InstanceState) - {InstanceState.SUPERSEDED, InstanceState.LEAVING}
+    for edges, states in ((INSTANCE_EDGES, lived), (FILE_EDGES, set(FileState))):
+        assert {new for _, new in edges} == states
+        assert {old for old, _ in edges} == {"-", *states} - {InstanceState.DELETED}
 
 
 # the judge judged: a daemon with each of these faults is found out within a few lives

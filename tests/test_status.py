@@ -48,7 +48,7 @@ def test_watching_shows_a_person_on_a_terminal_what_changes(site: Site, tmp_path
         [sys.executable, "-m", "dicomsync", "status", "-c", site.config_file, "--watch", "--every", "100ms"],
         stdout=theirs,
         stdin=theirs,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "50"},
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "400", "LINES": "50"},
     )
     os.close(theirs)
     seen = b""
@@ -56,7 +56,7 @@ def test_watching_shows_a_person_on_a_terminal_what_changes(site: Site, tmp_path
         while seen.count(b"still due") < 4:
             seen += os.read(ours, 65536)
         site.ledger.unlink()
-        while b"no ledger at" not in seen:
+        while b"is gone; nothing can be shown" not in seen:
             seen += os.read(ours, 65536)
     finally:
         process.kill()

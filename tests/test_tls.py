@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,11 @@ def test_a_sites_own_authority_is_trusted_beside_the_public_ones(authority: Auth
         assert store(server.url.replace("https:", "HTTPS:"), ca_file=authority.file) == 200
 
 
-def test_a_certificate_for_another_name_of_another_authority_or_none_is_not_sent_anything(
+def test_a_certificate_for_another_name_of_another_authority_or_of_the_past_is_not_sent_anything(
     authority: Authority, tmp_path: Path
 ) -> None:
-    for presented in (authority.server("other.example"), Authority(tmp_path, "other").server()):
+    last_year = authority.server(until=datetime.now(UTC) - timedelta(days=1))
+    for presented in (authority.server("other.example"), Authority(tmp_path, "other").server(), last_year):
         with ScriptedServer(answering(stored), tls=presented) as server:
             with pytest.raises(NoAnswer, match="certificate was not accepted"):
                 store(server.url, ca_file=authority.file)

@@ -214,7 +214,7 @@ def test_a_ledger_that_cannot_be_read_is_told_everywhere(tmp_path: Path) -> None
         with serving(post) as web:
             for tail in ("", "-wal", "-shm"):
                 Path(f"{post.path}{tail}").unlink()
-            assert "There is no ledger at" in web.get().text
+            assert "is gone; nothing can be shown" in web.get().text
             assert web.get("/api/status").status == web.get("/readyz").status == 503
             measured = web.get("/metrics")
             assert measured.status == 200

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from dicomsync import copies, dicomweb, jobs
-from dicomsync.compare import Comparison, Unreadable
+from dicomsync.compare import Comparison, Likeness, Unreadable
 from dicomsync.copies import FileChanged
 from dicomsync.delivery import verdict
 from dicomsync.errors import ArchiveProblem, NotThere, Refused, UsageProblem
@@ -17,6 +17,7 @@ from dicomsync.failures import in_words
 from dicomsync.jobs import Way
 from dicomsync.ledger import RESOLVING, Conflict, Copy
 from dicomsync.model import Due, InstanceState
+from dicomsync.pacing import Trouble
 from dicomsync.resolution import Resolve, Step
 
 Take = Callable[[Resolve], int]
@@ -65,6 +66,16 @@ def diff(client: dicomweb.Client | None, case: Conflict) -> Diff:
         raise Left(f"one of the two cannot be compared: {problem}") from None
     except OSError as problem:
         raise Left(f"a file could not be read: {os.strerror(problem.errno or 0)}") from None
+
+
+def compared(client: dicomweb.Client | None, case: Conflict, take: Take) -> Likeness | Left:
+    """Compare, and record how like the contents are; gives why not where that cannot be told."""
+    try:
+        likeness = diff(client, case).comparison.likeness
+    except Left as left:
+        return left
+    take(Resolve.one(Step.COMPARED, case.ours.instance_id, likeness.value))
+    return likeness
 
 
 @contextmanager
@@ -230,6 +241,14 @@ class _Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class _NotTaken:
+    """Why the archive has not the file's content; `offered` is False where it does not know that request."""
+
+    words: str
+    offered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class _Attempt:
     """Having one content stored that was marked as begun."""
 
@@ -246,20 +265,24 @@ class _Attempt:
             return "stored, compared, and the same"
         if self.case.ours.reason != RESOLVING and _place(self.client, self.case) is None:
             self._undo()
-            raise Left(f"the archive does not take it ({problem}), and has nothing under this UID")
-        raise ArchiveProblem(f"The archive did not take it ({problem})")
+            raise Left(f"the archive does not take it ({problem.words}), and has nothing under this UID")
+        raise ArchiveProblem(f"The archive did not take it ({problem.words}). {self._now()}")
 
     def over(self, before: BinaryIO, *, proven: bool) -> str | None:
-        """Store it over what is there (PUT); None where this archive does not, and it may be deleted."""
+        """Store it over what is there (PUT); None where this archive knows no PUT, and it may be deleted.
+
+        An archive that is busy, or refuses this content, is not helped by deleting what it has.
+        """
         problem = self._store(Way.REPLACE)
         if problem is None:
             return "replaced in the archive; compared, and the same"
         if not self._still(before, self.case.ours.uids):
-            raise ArchiveProblem(f"The archive did not replace it ({problem}), and has not what it had")
-        if proven and _deletes(self.client.kind):
+            raise ArchiveProblem(f"The archive did not replace it ({problem.words}). {self._now()}")
+        if proven and not problem.offered and _deletes(self.client.kind):
             return None
         self._undo()
-        raise Left(f"the archive did not replace it ({problem}): it has what it had. {_BY_HAND}")
+        ahead = "Give this command again when that is mended" if problem.offered else _BY_HAND
+        raise Left(f"the archive did not replace it ({problem.words}): it has what it had. {ahead}")
 
     def instead_of(self, before: BinaryIO, place: Uids) -> str:
         """Delete what is there, store the file's content; where that fails, put back what was there."""
@@ -274,25 +297,39 @@ class _Attempt:
         if problem is None:
             return "the old content was deleted and the file's stored; compared, and the same"
         if _place(self.client, self.case) is None:
-            self.client.store([_Kept(before)])
+            with suppress(ArchiveProblem):  # what it has then is told below
+                self.client.store([_Kept(before)])
+        did_not = f"the archive did not take the file's content ({problem.words})"
         if self._still(before, place):
             self._undo()
-            raise Left(f"the archive did not take the file's content ({problem}); what it had is there again")
-        raise ArchiveProblem(f"The archive did not take the file's content ({problem})")
+            raise Left(f"{did_not}; what it had is there again")
+        raise ArchiveProblem(f"T{did_not[1:]}. {self._now()}")
 
-    def _store(self, way: Way) -> str | None:
+    def _now(self) -> str:
+        """Say what the archive has under the UID now that it went wrong."""
+        if _place(self.client, self.case) is None:
+            return "It has nothing under this UID now; the file is where it was"
+        return "It has something under this UID that is not what it had"
+
+    def _store(self, way: Way) -> _NotTaken | None:
         """Store it and compare; None where the archive has it now, else what went wrong."""
         came = jobs.store(self.archive, (self.due,), way)
-        changes = verdict([self.due] if came.sent else [], came, 0.0).transitions
+        said = verdict([self.due] if came.sent else [], came, 0.0)
+        signal = came.signal or said.signal
+        offered = signal is None or signal.trouble is not Trouble.SETUP
         if self._has():
             sha256 = self.due.sha256 or b""
             self.take(Resolve.one(Step.REPLACED, self.due.instance_id, sha256.hex()))
             return None
-        if came.signal is not None:
-            return came.signal.words
         if came.there:
-            return "it has another content by now"
-        return in_words(changes[0].reason) if changes else "the file has changed"
+            return _NotTaken("it has another content by now")
+        if came.signal is not None:
+            return _NotTaken(came.signal.words, offered)
+        if not said.transitions:
+            return _NotTaken("the file has changed")
+        change = said.transitions[0]
+        stored = change.state is InstanceState.STORED
+        return _NotTaken("it said so, and does not show it" if stored else in_words(change.reason), offered)
 
     def _has(self) -> bool:
         try:

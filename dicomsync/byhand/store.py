@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
 
-from dicomsync import batching, dicomweb, header, jobs, rules, scan
+from dicomsync import batching, dicomweb, header, jobs, rules, scan, words
 from dicomsync.delivery import verdict
 from dicomsync.failures import in_words
 from dicomsync.jobs import Way
@@ -117,9 +117,10 @@ def _why(found: Unfit) -> str:
 def _twin(file: _File, first: _File) -> Told:
     """Say what a second file under one UID is: never two contents in one request."""
     ours, theirs = jobs.digest(tuple((one.source.path, one.source.key) for one in (file, first)))
+    other = words.visible(os.fsencode(first.path.name))
     if isinstance(ours, bytes) and ours == theirs:
-        return _told(file, Fate.COPY, f"the same as {first.path.name}")
-    return _told(file, Fate.CONFLICT, f"{first.path.name} has other content under the same SOP Instance UID")
+        return _told(file, Fate.COPY, f"the same as {other}")
+    return _told(file, Fate.CONFLICT, f"{other} has other content under the same SOP Instance UID")
 
 
 def _batches(files: list[_File], kind: dicomweb.Kind, way: Way) -> Iterator[list[_File]]:

@@ -1,40 +1,65 @@
 """The commands: each parses, calls, prints, and gives its exit code.
 
-Heavy imports wait for the command that needs them.
+A command's module is imported when the command is called, and heavy imports wait within it for what needs
+them: to import all of them would take as long again as all else that `--help` does.
 """
 
 from __future__ import annotations
 
-from dicomsync.commands.archive import archive
-from dicomsync.commands.backfill import backfill
-from dicomsync.commands.conflicts import conflicts
-from dicomsync.commands.ledger import ledger
-from dicomsync.commands.look import explain, status
-from dicomsync.commands.prepare import doctor, init
-from dicomsync.commands.report import report
-from dicomsync.commands.retry import retry
-from dicomsync.commands.run import run
-from dicomsync.commands.tryout import demo, sandbox
-from dicomsync.commands.verify import verify
-from dicomsync.commands.watching import metrics, web
+from collections import UserDict
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
-__all__ = ["COMMANDS"]
+import click
 
-COMMANDS = (
-    archive,
-    backfill,
-    conflicts,
-    demo,
-    doctor,
-    explain,
-    init,
-    ledger,
-    metrics,
-    report,
-    retry,
-    run,
-    sandbox,
-    status,
-    verify,
-    web,
-)
+__all__ = ["COMMANDS", "Commands"]
+
+COMMANDS = {
+    # name: the module, and what the list of commands says
+    "archive": ("archive", "DICOMweb by hand: store, retrieve, search, delete."),
+    "backfill": ("backfill", "Store what is not stored yet, once, and say how it went."),
+    "conflicts": ("conflicts", "Other contents under one UID: list, diff, resolve."),
+    "demo": ("tryout", "Show the whole way in a minute."),
+    "doctor": ("prepare", "Check config, folders, ledger and archive."),
+    "explain": ("look", "Tell the life of one file, study or instance."),
+    "init": ("prepare", "Write a config."),
+    "ledger": ("ledger", "Look after the ledger: info, backup, check, rebuild, rebind, prune."),
+    "metrics": ("watching", "Print metrics for Prometheus."),
+    "report": ("report", "Account for every file; a study's receipt; what may be cleared away."),
+    "retry": ("retry", "Try again what was rejected or held, or what waits."),
+    "run": ("run", "Run for ever: store what comes, as it comes."),
+    "sandbox": ("tryout", "Serve a DICOMweb archive to try things out."),
+    "status": ("look", "Say how it stands."),
+    "verify": ("verify", "Hold the ledger against the archive."),
+    "web": ("watching", "Serve a page that says how it stands, and metrics."),
+}
+
+
+class _Imported(UserDict[str, click.Command]):
+    """The commands by name, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        command: click.Command = getattr(import_module(f"{__name__}.{COMMANDS[name][0]}"), name)
+        return command
+
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class Commands(click.Group):
+    """A group of which only the command that is called is imported; `--help` imports none."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, commands=_Imported())
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list. It takes what click gives; nothing of the context is needed."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dicomsync import logs
-from dicomsync.commands.options import Command, archive_of, configured
+from dicomsync.commands.options import Command, agree, archive_of, configured
 from dicomsync.errors import DicomsyncError, UsageProblem
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dicomsync.dicomweb import Archive, Client, Outcome
 
 
-@click.group(short_help="DICOMweb by hand: store, retrieve, search, delete.")
+@click.group()
 def archive() -> None:
     """Store, retrieve, search and delete by hand, in the archive of a config or at a URL.
 
@@ -99,7 +99,7 @@ def store(
     of_study = None if study is None else Place(study).study
     if replace and not yes:
         files_in_words = f"{len(files)} files" if len(files) != 1 else "1 file"
-        click.confirm(f"Replace what the archive has of {files_in_words}?", abort=True, err=True)
+        agree(f"Replace what the archive has of {files_in_words}?")
     way = Way.SINGLE_PART if single else Way.REPLACE if replace else Way.MULTIPART
     mode = progress.mode_for(sys.stderr.isatty(), None, quiet)
     with (
@@ -127,7 +127,9 @@ def _fates(told: list[Told]) -> list[str]:
     sums = Counter(one.fate for one in told)
     lines = [words.table([(fate.value, f"{sums[fate]:,}") for fate in Fate if sums[fate]])]
     odd = [one for one in told if one.fate is not Fate.STORED or one.words]
-    lines += [f"  {one.path}: {one.fate.value}{', ' if one.words else ''}{one.words}" for one in odd]
+    lines += [
+        f"  {words.visible(bytes(one.path))}: {', '.join(filter(None, (one.fate, one.words)))}" for one in odd
+    ]
     return lines
 
 
@@ -380,7 +382,7 @@ def delete(
         if not quiet or not yes:
             click.echo(byhand.described(place, found), err=True)
         if not yes:
-            click.confirm("Delete this from the archive?", abort=True, err=True)
+            agree("Delete this from the archive?")
 
         def gone() -> Outcome:
             return client.delete(*place.uids, reject_code=reject_code).outcome

@@ -14,7 +14,7 @@ from dicomsync.commands.options import configured, duration, given, load
 from dicomsync.errors import LedgerInUse
 
 
-@click.command(short_help="Store what is not stored yet, once, and say how it went.")
+@click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @configured
 @click.option(
@@ -28,6 +28,11 @@ from dicomsync.errors import LedgerInUse
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out files and directories with such names."
 )
 @click.option("--transfers", type=click.IntRange(1, 64), help="Requests at the same time (4).")
+@click.option(
+    "--bwlimit",
+    metavar="RATE",
+    help="Upload no faster: 10M is 10 MiB/s; or a timetable, '08:00,512k 19:00,off'.",
+)
 @click.option(
     "--patience",
     default="10min",
@@ -53,6 +58,7 @@ def backfill(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     transfers: int | None,
+    bwlimit: str | None,
     patience: float,
     max_duration: float | None,
     dry_run: bool,
@@ -70,6 +76,7 @@ def backfill(
         archive_url=url,
         ledger_path=str(ledger) if ledger else None,
         upload_transfers=transfers,
+        upload_bwlimit=bwlimit,
     )
     settings = load(config_file, overrides, sections)
     from dicomsync import handover, service, summary

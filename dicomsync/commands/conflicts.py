@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dicomsync import logs
-from dicomsync.commands.options import configured, ledger_path, load
+from dicomsync.commands.options import agree, configured, ledger_path, load
 from dicomsync.errors import ArchiveProblem, LedgerInUse, UsageProblem
 
 if TYPE_CHECKING:
-    from dicomsync.byhand.conflicts import Diff, Take
+    from dicomsync.byhand.conflicts import Diff, Left, Take
+    from dicomsync.compare import Likeness
     from dicomsync.config import Config
     from dicomsync.dicomweb import Archive, Client
-    from dicomsync.ledger import Conflict, Reader
+    from dicomsync.ledger import Conflict
 
 
-@click.group(short_help="Other contents under one UID: list, diff, resolve.")
+@click.group()
 def conflicts() -> None:
     """Understand and resolve conflicts: two contents under one SOP Instance UID, of which one is stored.
 
@@ -50,37 +51,53 @@ def listing(
 ) -> None:
     """List conflicts by study, with how the contents differ once they were compared."""
     logs.configure(-1 if quiet else verbosity)
+    from dicomsync.byhand import conflicts as byhand
+    from dicomsync.byhand.cases import of_study
     from dicomsync.ledger.reader import Reader
 
     path = ledger_path(ledger, config_file, overrides)
     if compare:
+        settings = load(config_file, overrides, {})
         with Reader.open(path) as reader:
-            cases = [one for one in _of_study(reader, study) if not one.ours.likeness]
-        with _reached(load(config_file, overrides, {})) as (_, client):
-            _compare_all(load(config_file, overrides, {}), client, cases)
+            cases = of_study(reader, study)
+        with _reached(settings) as (_, client):
+            for case, likeness in _compared(settings, client, cases):
+                if isinstance(likeness, byhand.Left):
+                    click.echo(f"{_name(case)}: {likeness.words}.", err=True)
     with Reader.open(path) as reader:
         if study is None:
-            told = [_sum_as_json(one) for one in reader.conflict_sums()]
+            told = sorted(map(_sum_as_json, reader.conflict_sums()), key=_shouted_first)
             lines = [_sum_in_words(one) for one in told] or ["There are no conflicts."]
         else:
-            told = [_case_as_json(one) for one in _of_study(reader, study)]
+            told = sorted(map(_case_as_json, of_study(reader, study)), key=_shouted_first)
             lines = [line for one in told for line in _case_in_words(one)]
     click.echo(json.dumps({"schema": 1, "conflicts": told}) if as_json else "\n".join(lines))
+    if told and not as_json and not quiet:
+        click.echo(_AHEAD_OF_ONE if study else _AHEAD, err=True)
 
 
-def _compare_all(settings: Config, client: Client, cases: list[Conflict]) -> None:
+_AHEAD = "`conflicts list --study STUDY` names each instance; `--compare` compares what was not compared yet."
+_AHEAD_OF_ONE = "`conflicts diff INSTANCE` shows both; `conflicts resolve INSTANCE --keep …` decides."
+
+
+def _shouted_first(one: dict[str, Any]) -> bool:
+    from dicomsync.compare import Likeness
+
+    return bool(one["likeness"] != Likeness.PATIENT)
+
+
+def _compared(
+    settings: Config, client: Client, cases: list[Conflict]
+) -> Iterator[tuple[Conflict, Likeness | Left]]:
+    """Give how like the contents of each conflict are, compared and recorded now where that is not known."""
     from dicomsync import handover
     from dicomsync.byhand import conflicts as byhand
-    from dicomsync.resolution import Resolve, Step
+    from dicomsync.compare import Likeness
 
     with handover.resolving(settings) as take:
         for case in cases:
-            try:
-                likeness = byhand.diff(client, case).comparison.likeness
-            except byhand.Left as left:
-                click.echo(f"{_name(case)}: {left.words}.", err=True)
-                continue
-            take(Resolve.one(Step.COMPARED, case.ours.instance_id, likeness.value))
+            known = case.ours.likeness
+            yield case, Likeness(known) if known else byhand.compared(client, case, take)
 
 
 def _sum_as_json(one: Any) -> dict[str, Any]:
@@ -150,11 +167,12 @@ def diff(
     logs.configure(-1 if quiet else verbosity)
     from dicomsync import handover
     from dicomsync.byhand import conflicts as byhand
+    from dicomsync.byhand.cases import named
     from dicomsync.resolution import Resolve, Step
 
     settings = load(config_file, overrides, {})
     told, lines = [], []
-    cases = _named(settings, " ".join(subject))
+    cases = named(Path(settings.ledger.path), " ".join(subject))
     with ExitStack() as reached:
         alone = all(map(byhand.between_files, cases))  # then the archive is not needed
         client = None if alone else reached.enter_context(_reached(settings))[1]
@@ -226,6 +244,7 @@ def _value(shown: str | None) -> str:
     type=click.Choice(["archive", "folder"]),
     help="Whose content is to be in the archive.",
 )
+@click.option("--different-patient", is_flag=True, help="Also where the two are of different patients.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def resolve(
@@ -236,10 +255,14 @@ def resolve(
     quiet: bool,
     study: str | None,
     keep: str,
+    different_patient: bool,
     yes: bool,
     as_json: bool,
 ) -> int:
     """Settle conflicts: keep what the archive has, or have the folder's file stored in its place.
+
+    What was not compared yet is compared first: where the two are of different patients, nothing is
+    decided without --different-patient.
 
     "folder" replaces by PUT where the archive can; elsewhere it deletes and stores, and only what this
     ledger has stored itself, proved by comparing it first. What it may not replace it explains. Interrupted,
@@ -247,17 +270,29 @@ def resolve(
     """
     logs.configure(-1 if quiet else verbosity)
     from dicomsync import words
+    from dicomsync.byhand.cases import named, of_study
+    from dicomsync.compare import Likeness
+    from dicomsync.ledger.reader import Reader
 
     if bool(subject) == bool(study):
         raise UsageProblem("Which conflicts?", hint="Name one UID or handle, or give --study UID.")
     settings = load(config_file, overrides, {})
-    cases = _named(settings, " ".join(subject)) if subject else _studied(settings, study)
+    path = Path(settings.ledger.path)
+    if subject:
+        cases = named(path, " ".join(subject))
+    else:
+        with Reader.open(path) as reader:
+            cases = of_study(reader, study)
     if keep == "folder":
         _only_one_each(cases)
-    if not yes:
-        what = "replaced in the archive by the folder's" if keep == "folder" else "kept as the archive has it"
-        click.confirm(f"{words.count(len(cases), 'instance')} will be {what}. Go on?", abort=True, err=True)
-    told = _settle_all(settings, cases, keep)
+    with _reached(settings) as (archive, client):
+        found = list(_compared(settings, client, cases))
+        others = [case for case, alike in found if alike is Likeness.PATIENT and not different_patient]
+        cases = [case for case in cases if case not in others]
+        told = [{**_case_as_json(case), "done": False, "words": _DIFFERENT_PATIENT} for case in others]
+        if cases and not yes:
+            _ask(found, keep, len(cases))
+        told += _settle_all(settings, archive, client, cases, keep)
     if as_json:
         click.echo(json.dumps({"schema": 1, "conflicts": told}))
     elif not quiet:
@@ -267,12 +302,30 @@ def resolve(
     return 0 if all(one["done"] for one in told) else 20
 
 
-def _settle_all(settings: Config, cases: list[Conflict], keep: str) -> list[dict[str, Any]]:
+_DIFFERENT_PATIENT = (
+    "DIFFERENT PATIENT. See `dicomsync conflicts diff`; if it is what you mean, add --different-patient"
+)
+
+
+def _ask(found: list[tuple[Conflict, Likeness | Left]], keep: str, n: int) -> None:
+    """Ask a person, who is told what it is about."""
+    from dicomsync import words
+    from dicomsync.compare import WORDS, Likeness
+
+    for alike, m in Counter(alike for _, alike in found if isinstance(alike, Likeness)).items():
+        click.echo(f"{words.count(m, 'instance')}: {WORDS[alike]}", err=True)
+    what = "replaced in the archive by the folder's" if keep == "folder" else "kept as the archive has it"
+    agree(f"{words.count(n, 'instance')} will be {what}. Go on?")
+
+
+def _settle_all(
+    settings: Config, archive: Archive, client: Client, cases: list[Conflict], keep: str
+) -> list[dict[str, Any]]:
     from dicomsync import handover
     from dicomsync.byhand import conflicts as byhand
 
     told: list[dict[str, Any]] = []
-    with _reached(settings) as (archive, client), handover.resolving(settings) as take:
+    with handover.resolving(settings) as take:
         for case in cases:
             try:
                 said, done = _settle(archive, client, case, keep, take), True
@@ -305,56 +358,6 @@ def _only_one_each(cases: list[Conflict]) -> None:
         )
 
 
-# what is named
-
-
-def _named(settings: Config, subject: str) -> list[Conflict]:
-    from dicomsync.ledger.reader import Reader
-
-    with Reader.open(Path(settings.ledger.path)) as reader:
-        row = _row("instance", subject)
-        found = reader.conflicts(instance=row) if row is not None else reader.conflicts(uid=subject)
-        if not found and _study_row(reader, subject) is not None:
-            raise UsageProblem("This is a study.", hint="Give it as --study UID.")
-    if not found:
-        raise UsageProblem(
-            "The ledger knows no conflict of this name.", hint="`dicomsync conflicts list` shows all of them."
-        )
-    return found
-
-
-def _studied(settings: Config, study: str | None) -> list[Conflict]:
-    from dicomsync.ledger.reader import Reader
-
-    with Reader.open(Path(settings.ledger.path)) as reader:
-        return _of_study(reader, study)
-
-
-def _of_study(reader: Reader, study: str | None) -> list[Conflict]:
-    row = None if study is None else _study_row(reader, study)
-    found = reader.conflicts(study=row) if row is not None or study is None else []
-    if study is not None and not found:
-        raise UsageProblem(
-            "The ledger knows no conflict of this study.",
-            hint="`dicomsync conflicts list` shows all of them.",
-        )
-    return found
-
-
-def _study_row(reader: Reader, subject: str) -> int | None:
-    row = _row("study", subject)
-    if row is not None:
-        return row
-    found = reader.study_under(subject)
-    return None if found is None else int(found["id"])
-
-
-def _row(kind: str, subject: str) -> int | None:
-    from dicomsync import handles
-
-    return handles.number(kind, subject.strip().lower().removeprefix(kind).strip(" :-"))
-
-
 def _name(case: Conflict) -> str:
     from dicomsync.handles import handle
 
@@ -370,7 +373,12 @@ def _reached(settings: Config) -> Iterator[tuple[Archive, Client]]:
 
     where = wiring.archive_of(settings.archive)
     try:
-        kind = dicomweb.client_for(where).identify().kind
+        try:
+            kind = dicomweb.client_for(where).identify().kind
+        except ArchiveProblem as problem:
+            problem.message = f"The archive cannot be asked, and nothing was changed: {problem.message}"
+            problem.hint = problem.hint or "`dicomsync doctor` says what is in the way."
+            raise
         where = replace(where, kind=kind)
         yield where, dicomweb.client_for(where)
     finally:

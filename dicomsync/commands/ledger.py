@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dicomsync import logs, words
-from dicomsync.commands.options import archive_of, configured, duration, ledger_path, load
+from dicomsync.commands.options import agree, archive_of, configured, duration, ledger_path, load
 
 if TYPE_CHECKING:
-    from dicomsync.ledger.care import Prunable
     from dicomsync.ledger.overview import Overview
+    from dicomsync.ledger.pruning import Prunable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@click.group(short_help="Look after the ledger: info, backup, check, rebuild, rebind, prune.")
+@click.group()
 def ledger() -> None:
     """Look after the ledger, the one file that knows what became of every file.
 
@@ -133,8 +133,10 @@ def check(
     """
     logs.configure(-1 if quiet else verbosity)
     from dicomsync.ledger.checking import check as faults_of
+    from dicomsync.ledger.checking import is_copy
 
-    faults = faults_of(ledger_path(file, config_file, overrides))
+    path = ledger_path(file, config_file, overrides)
+    faults = faults_of(path)
     if as_json:
         click.echo(json.dumps({"schema": 1, "faults": faults}))
     elif faults:
@@ -142,12 +144,16 @@ def check(
         click.echo("Nothing was changed. `dicomsync ledger rebuild` makes a new one; the old one is kept.")
     elif not quiet:
         click.echo("The ledger is whole, and its sums are true.")
+        if is_copy(path):
+            click.echo(
+                "No lock file is beside it: it is a copy. Started with it, dicomsync asks before it sends."
+            )
     return 1 if faults else 0
 
 
 @ledger.command(short_help="Make a new one from the folders and the archive; nothing is sent.")
 @configured
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def rebuild(
     config_file: Path | None,
@@ -169,7 +175,7 @@ def rebuild(
     from dicomsync import summary, upkeep
 
     if not yes:
-        click.confirm("Move the ledger aside and make a new one?", abort=True, err=True)
+        agree("Move the ledger aside and make a new one?")
     with showing.shown(showing.mode_for(sys.stderr.isatty(), None, quiet)) as watch:
         aside, report = upkeep.rebuild(settings, watch)
     if as_json:
@@ -183,7 +189,7 @@ def rebuild(
 @ledger.command(short_help="Let it speak of another URL of the same archive.")
 @click.argument("url", metavar="URL")
 @_on_a_ledger
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def rebind(
     url: str,
     config_file: Path | None,
@@ -212,7 +218,7 @@ def rebind(
         else:
             click.echo("Nothing is stored yet: there is nothing to be found there.", err=True)
         if not yes:
-            click.confirm(f"Let the ledger speak of {archive.url}?", abort=True, err=True)
+            agree(f"Let the ledger speak of {archive.url}?")
         bind()
     if not quiet:
         click.echo(f"The ledger speaks of {archive.url}. Give archive.url in the config the same value.")

@@ -12,21 +12,19 @@ from typing import TYPE_CHECKING
 import click
 
 from dicomsync import logs
-from dicomsync.commands.options import configured, duration, ledger_path, load
+from dicomsync.commands.options import configured, duration, ledger_at_once, ledger_path, load
 from dicomsync.errors import LedgerProblem, UsageProblem
 
 if TYPE_CHECKING:
     from dicomsync.model import Folder
 
 
-@click.command(short_help="Say how it stands.")
+@click.command()
 @configured
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The ledger file.")
 @click.option("--json", "as_json", is_flag=True, help="Print it for a program; the keys are stable.")
 @click.option("--watch", is_flag=True, help="Go on showing it as it changes, until Ctrl-C.")
-@click.option(
-    "--every", callback=duration, default="2s", show_default=True, metavar="SPAN", help="With --watch."
-)
+@click.option("--every", callback=duration, metavar="SPAN", help="How often, with --watch.  [default: 2s]")
 def status(
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -35,7 +33,7 @@ def status(
     ledger: Path | None,
     as_json: bool,
     watch: bool,
-    every: float,
+    every: float | None,
 ) -> None:
     """Say how it stands: what is wrong and what helps, ages, counts, folders.
 
@@ -46,7 +44,8 @@ def status(
     from dicomsync import status as statuses
     from dicomsync.concerns import How
 
-    path = ledger_path(ledger, config_file, overrides)
+    pause = max(0.1, 2.0 if every is None else every)
+    path = ledger_at_once(ledger, config_file, overrides)
     how = How.by(str(config_file.absolute()) if config_file else None, str(path.absolute()))
 
     def look() -> facts.Facts:
@@ -59,16 +58,16 @@ def status(
     if watch and sys.stdout.isatty() and not as_json:
         from dicomsync import progress
 
-        progress.live(lambda: statuses.parts_of(look), max(0.1, every))
+        progress.live(lambda: statuses.parts_of(look), pause)
     while watch:
-        time.sleep(max(0.1, every))
+        time.sleep(pause)
         try:
             click.echo("\n" * (not as_json) + shown(look()))
         except LedgerProblem as problem:
             click.echo(f"{problem.message} {problem.hint}", err=True)
 
 
-@click.command(short_help="Tell the life of one file, study or instance.")
+@click.command()
 @click.argument("subject", nargs=-1, metavar="[FILE|UID|HANDLE]")
 @configured
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The ledger file.")

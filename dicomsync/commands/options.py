@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -64,28 +65,32 @@ def load(config_file: Path | None, overrides: tuple[str, ...], given: dict[str, 
 
     text = ""
     if config_file is not None:
-        try:
-            text = config_file.read_text(encoding="utf-8")
-        except OSError as error:
-            raise UsageProblem(
-                f"The config {config_file} cannot be read: {error.strerror}.",
-                for_logs=f"it cannot be read: {error.strerror}",
-            ) from None
-        except UnicodeDecodeError:
-            raise UsageProblem(
-                f"The config {config_file} is not UTF-8 text.", for_logs="it is not UTF-8 text"
-            ) from None
+        text = _text_of(config_file)
     elif not all(given.get(section) for section in ("archive", "ledger")):
         raise UsageProblem("There is no config.", hint="Give -c FILE, or --archive URL and --ledger FILE.")
     return config.parse(text, overrides, given=given, source=str(config_file or "the command line"))
 
 
+def _text_of(config_file: Path) -> str:
+    try:
+        return config_file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageProblem(
+            f"The config {config_file} cannot be read: {error.strerror}.",
+            for_logs=f"it cannot be read: {error.strerror}",
+        ) from None
+    except UnicodeDecodeError:
+        raise UsageProblem(
+            f"The config {config_file} is not UTF-8 text.", for_logs="it is not UTF-8 text"
+        ) from None
+
+
 def duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
     """Read a duration such as 10min, as an option's callback; gives seconds."""
-    from dicomsync import config
-
     if value is None:
         return None
+    from dicomsync import config
+
     try:
         return config.seconds(value)
     except ValueError as error:
@@ -118,6 +123,17 @@ def given(**values: Any) -> dict[str, dict[str, Any]]:
     return sections
 
 
+def agree(question: str) -> None:
+    """Ask a person; a no, or nobody to answer, ends the command with 130, and is told to change nothing."""
+    try:
+        if click.confirm(question, err=True):
+            return
+    except click.Abort:
+        click.echo(err=True)  # the question ended no line
+    click.echo("Nothing was changed.", err=True)
+    raise click.Abort
+
+
 def ledger_path(ledger: Path | None, config_file: Path | None, overrides: tuple[str, ...]) -> Path:
     """Find the ledger from a flag, or from the config."""
     if ledger is not None:
@@ -125,3 +141,16 @@ def ledger_path(ledger: Path | None, config_file: Path | None, overrides: tuple[
     if config_file is None:
         raise UsageProblem("Which ledger?", hint="Give --ledger FILE, or -c CONFIG.")
     return Path(load(config_file, overrides, {}).ledger.path)
+
+
+def ledger_at_once(ledger: Path | None, config_file: Path | None, overrides: tuple[str, ...]) -> Path:
+    """Find the ledger as `ledger_path` does, without a check of the rest of the config.
+
+    Checking takes twice as long as all else that `status` does; what changes nothing needs none.
+    """
+    if ledger is None and config_file is not None and not overrides:
+        import tomllib
+
+        with suppress(ValueError, KeyError, TypeError, RecursionError):  # the check says what is wrong
+            ledger = Path(tomllib.loads(_text_of(config_file))["ledger"]["path"])
+    return ledger_path(ledger, config_file, overrides)

@@ -12,7 +12,7 @@ from dicomsync import logs
 from dicomsync.commands.options import configured, load
 
 
-@click.command(short_help="Write a config.")
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path), default="dicomsync.toml")
 @click.option("--archive", "url", metavar="URL", help="The DICOMweb base URL.")
 @click.option("--folder", "folders", multiple=True, metavar="DIR", help="A folder to watch; may be repeated.")
@@ -45,7 +45,7 @@ def init(
     click.echo("\n".join(setup.told(file, answers)))
 
 
-@click.command(short_help="Check config, folders, ledger and archive.")
+@click.command()
 @configured
 @click.option(
     "--write-test",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dicomsync.ledger import Reader
 
 
-@click.command(short_help="Account for every file; a study's receipt; what may be cleared away.")
+@click.command()
 @configured
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The ledger file.")
 @click.option(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dicomsync.orders import Retried
 
 
-@click.command(short_help="Try again what was rejected or held, or what waits.")
+@click.command()
 @click.argument("uids", nargs=-1, metavar="[UID]...")
 @configured
 @click.option("--study", multiple=True, metavar="UID", help="Everything of this study; may be repeated.")
@@ -57,10 +57,10 @@ def retry(
         figures = {"instances": retried.instances, "sooner": retried.sooner, "files": retried.files}
         click.echo(json.dumps({"schema": 1, **figures, "left": dict(retried.left), "by_daemon": by_daemon}))
     elif not quiet:
-        click.echo("\n".join(_told(retried, by_daemon)))
+        click.echo("\n".join(_told(retried, by_daemon, reason)))
 
 
-def _told(retried: Retried, by_daemon: bool) -> list[str]:
+def _told(retried: Retried, by_daemon: bool, reason: str | None) -> list[str]:
     from dicomsync import words
 
     lines = []
@@ -75,6 +75,10 @@ def _told(retried: Retried, by_daemon: bool) -> list[str]:
             "The daemon has begun."
             if by_daemon
             else "It happens with the next backfill, or when the daemon starts."
+        )
+    elif reason:
+        lines.append(
+            f"Nothing is rejected for the reason {reason}; `dicomsync report --format csv` has every reason."
         )
     else:
         lines.append("Nothing was there to be tried again.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dicomsync.config import Config
 
 
-@click.command(short_help="Run for ever: store what comes, as it comes.")
+@click.command()
 @configured
 @click.option("-n", "--dry-run", is_flag=True, help="Send nothing: say in the end what it would have stored.")
 def run(

@@ -9,7 +9,7 @@ import click
 from dicomsync import logs
 
 
-@click.command(short_help="Serve a DICOMweb archive to try things out.")
+@click.command()
 @click.option("--port", default=0, show_default="any free one", type=click.IntRange(0, 65535))
 @click.option(
     "--store",
@@ -52,7 +52,7 @@ def _list_faults(context: click.Context) -> None:
     context.exit()
 
 
-@click.command(short_help="Show the whole way in a minute.")
+@click.command()
 @click.option(
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),

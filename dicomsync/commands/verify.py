@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dicomsync import logs
-from dicomsync.commands.options import configured, given, load
+from dicomsync.commands.options import agree, configured, given, load
 from dicomsync.errors import DicomsyncError, UsageProblem
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ A line for each difference (with -v, for each instance), with its handle and its
   !  could not be checked"""
 
 
-@click.command(epilog=SIGNS, short_help="Hold the ledger against the archive.")
+@click.command(epilog=SIGNS)
 @configured
 @click.option(
     "--archive", "url", metavar="URL", help="The DICOMweb base URL; with --ledger no config is needed."
@@ -240,5 +240,5 @@ def _heal(settings: Config, healable: Sequence[int], most: int, yes: bool) -> tu
         problem.exit_code = 21
         raise problem
     if not yes:
-        click.confirm(f"Send {instances} to the archive again?", abort=True, err=True)
+        agree(f"Send {instances} to the archive again?")
     return handover.heal(settings, healable)

@@ -11,7 +11,7 @@ from dicomsync.commands.options import configured, ledger_path, load
 from dicomsync.errors import UsageProblem
 
 
-@click.command(short_help="Print metrics for Prometheus.")
+@click.command()
 @configured
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The ledger file.")
 @click.option(
@@ -51,7 +51,7 @@ def metrics(
         ) from None
 
 
-@click.command(short_help="Serve a page that says how it stands, and metrics.")
+@click.command()
 @configured
 @click.option("--listen", metavar="ADDRESS:PORT", help="Another address than [web] of the config says.")
 def web(

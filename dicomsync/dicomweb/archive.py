@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from .auth import Auth, NoAuth
 from .kinds import KINDS
 from .network import Network
+from .throttle import Timetable
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class Archive:
 
     `answer_timeout` is how long it may be silent once it has the whole request (it is storing then),
     `idle_timeout` how long no byte may move otherwise; seconds. What moves slower than the floor
-    rate, after `idle_timeout` of grace, is cut off.
+    rate, after `idle_timeout` of grace, is cut off. `bandwidth` holds what is sent, by all threads of a
+    process together, to a rate by the time of day (none: as fast as it goes).
     """
 
     url: str
@@ -29,6 +31,7 @@ class Archive:
     short_retries: int = 3
     short_retry_seconds: float = 15
     network: Network = field(default_factory=Network)
+    bandwidth: Timetable = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", self.url.rstrip("/"))

@@ -20,10 +20,13 @@ Dataset = dict[str, object]
 
 _UID: Final = re.compile(r"[0-9.]*[0-9][0-9.]*", re.ASCII)
 _UID_LENGTH: Final = 64
+_TABLES: Final = re.compile(r"(iso-?8859-|windows-|cp|koi8-)[0-9a-z]{1,5}|latin-?1", re.ASCII | re.IGNORECASE)
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})", re.ASCII)
 _PADDING: Final = " \t\r\n\0"
 _NOT_BLANK: Final = re.compile(r"[^ \t\r\n]")
 _MOST_BLANK_CHUNKS: Final = 1000
+_MOST_VALUES: Final = 2_000_000  # as values they take up to a hundred times the room of their text
+_MOST_NODES: Final = 500_000  # elements and attributes of XML, in which stores alone are answered
 _DEPTH: Final = 100  # deeper than any dataset; shallower than Python's own limit
 
 
@@ -213,19 +216,24 @@ def _readable(body: bytes, content_type: str) -> str:
 
 
 def _decoded(body: bytes, content_type: str) -> str:
-    """UTF-8 with or without its mark, UTF-16 and -32 by their zeros, else what the header says or Latin-1."""
-    charset = _CHARSET.search(content_type)
-    for encoding in (json.detect_encoding(body), charset.group(1) if charset else "latin-1"):
+    """UTF-8 with or without its mark, UTF-16 and -32 by their zeros, else what the header says or Latin-1.
+
+    Of what a header may say only the tables of 256 letters are taken: some of Python's codecs need a
+    time that grows with the square of the body.
+    """
+    named = _CHARSET.search(content_type)
+    charset = named.group(1).lower() if named and _TABLES.fullmatch(named.group(1)) else "latin-1"
+    for encoding in (json.detect_encoding(body), charset):
         try:
-            decoded = body.decode(encoding)
+            return body.decode(encoding)
         except (LookupError, ValueError):
             continue
-        if isinstance(decoded, str):
-            return decoded
     return body.decode("latin-1")
 
 
 def _json_datasets(text: str) -> list[Dataset] | None:
+    if sum(map(text.count, "[{,")) > _MOST_VALUES:
+        return None
     try:
         found: object = json.loads(text, object_pairs_hook=_once, parse_constant=lambda _: None)
     except (ValueError, RecursionError):  # not JSON; an integer of thousands of digits; a depth bomb
@@ -265,6 +273,8 @@ class _NotOurs(Exception):
 
 def _native_model(text: str) -> Dataset | None:
     """The Native DICOM Model as the same values as DICOM JSON; None if the text is not one."""
+    if sum(map(text.count, "<=")) > _MOST_NODES:
+        return None
     top = _Node("", {})
     path = [top]
 
@@ -282,6 +292,7 @@ def _native_model(text: str) -> Dataset | None:
         raise _NotOurs
 
     parser = expat.ParserCreate("utf-8", "|")  # the text is decoded already, whatever its head says
+    parser.buffer_text = True  # else a piece for each line
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = lambda data: path[-1].text.append(data)

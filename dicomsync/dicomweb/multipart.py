@@ -83,7 +83,7 @@ class _Parts:
     def headers(self) -> dict[str, str]:
         """Read this part's headers, up to 16 KiB of them, and set out for its payload."""
         while (end := self._buffer.find(b"\r\n\r\n")) < 0 and not self._buffer.startswith(b"\r\n"):
-            if len(self._buffer) > _HEADER_BYTES or not self._fill():
+            if len(self._buffer) >= _HEADER_BYTES + 4 or not self._fill():
                 raise BadAnswer("a part of the multipart answer has no end to its headers")
         if self._buffer.startswith(b"\r\n"):
             end = -2  # no headers at all: the empty line follows the boundary's own line end

@@ -18,6 +18,7 @@ from .bodies import Body
 from .dicomjson import Dataset, clean_uid, rows
 from .network import transport_to
 from .retry import short_retries
+from .throttle import Throttle
 from .transport import Limit, strict_client
 from .wire import FAILURES, no_answer, refused, silence_loggers
 
@@ -132,6 +133,7 @@ class Session:
         silence_loggers()
         self.archive = archive
         self._authorizer = Authorizer(archive.auth, archive.network)
+        self._throttle = Throttle(archive.bandwidth)
         self._http = strict_client(
             transport_to(archive.url, archive.network, keepalive_seconds, shows_certificate=True)
         )
@@ -230,7 +232,7 @@ class Session:
                 method,
                 url,
                 headers=headers,
-                content=None if body is None else _Upload(body, limit, archive),
+                content=None if body is None else _Upload(body, limit, archive, self._throttle),
                 extensions={"timeout": timeouts},
             )
             answer = self._http.send(request, stream=True)
@@ -242,15 +244,19 @@ class Session:
 class _Upload:
     """A body on its way: held to the floor rate while it is produced, then given time to be stored."""
 
-    def __init__(self, body: Body, limit: Limit, archive: Archive) -> None:
+    def __init__(self, body: Body, limit: Limit, archive: Archive, throttle: Throttle) -> None:
         self._body = body
         self._limit = limit
         self._archive = archive
+        self._throttle = throttle
 
     def __iter__(self) -> Iterator[bytes]:
         idle, floor = self._archive.idle_timeout, self._archive.floor_bytes_per_second
         self._limit.allow(idle, idle + self._body.content_length / floor)
-        yield from self._body  # each write looks at the limit: a slow disk counts as well
+        for chunk in self._body:  # each write looks at the limit: a slow disk counts as well
+            for piece, held_seconds in self._throttle.slowed(chunk):
+                self._limit.extend(held_seconds)
+                yield piece
         self._limit.allow(self._archive.answer_timeout, self._archive.answer_timeout)
 
 

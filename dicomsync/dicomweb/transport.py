@@ -52,6 +52,10 @@ class Limit(float):
         self.idle_seconds = idle_seconds
         self.ends_at = time.monotonic() + total_seconds
 
+    def extend(self, seconds: float) -> None:
+        """Leave out of the reckoning a time for which it was us who waited."""
+        self.ends_at += seconds
+
     def left(self) -> float:
         """Say how many seconds the next socket call may take; 0 or less: none."""
         return min(self.idle_seconds, self.ends_at - time.monotonic())

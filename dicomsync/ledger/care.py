@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from dicomsync.ledger import tallies
 from dicomsync.ledger.deletions import BY_PERSON, DeletionVerbs
 from dicomsync.ledger.guard import Doubt
 from dicomsync.ledger.opening import problem
+from dicomsync.ledger.pruning import PRUNABLE, Prunable
 from dicomsync.ledger.salvage import Left
 from dicomsync.model import Due, InstanceState
 
@@ -18,15 +19,6 @@ DOUBTED = "doubted"
 """The reason of an instance that is asked about because the ledger cannot know what became of it."""
 
 _NEWER_SECONDS = 3600.0  # a share's clock may be that wrong, and a file no older than it seems
-
-
-@dataclass(frozen=True, slots=True)
-class Prunable:
-    """How much need not be remembered any more: lines of history, batches, files that have left."""
-
-    history: int
-    batches: int
-    files: int
 
 
 class CareVerbs(DeletionVerbs):
@@ -114,28 +106,3 @@ class CareVerbs(DeletionVerbs):
             self._db.execute("VACUUM")
         except sqlite3.Error as error:
             raise problem(error, "the room was not given back; all else is done") from None
-
-
-def prunable(db: sqlite3.Connection, before: float) -> Prunable:
-    """Say how much `prune` would forget; read-only."""
-    counts = [
-        db.execute(f"SELECT count(*) FROM {table} WHERE {condition}", {"before": before}).fetchone()[0]
-        for table, condition in PRUNABLE.items()
-    ]
-    return Prunable(*counts)
-
-
-_TROUBLED_INSTANCE = "SELECT id FROM instances WHERE state IN ('conflict', 'rejected', 'missed')"
-_TROUBLED_FILE = "SELECT id FROM files WHERE state IN ('held', 'missed')"
-
-PRUNABLE = {
-    "history": f"""at < :before
-        AND NOT (what = 'instance' AND row IN ({_TROUBLED_INSTANCE}))
-        AND NOT (what = 'file' AND row IN ({_TROUBLED_FILE}))""",
-    "batches": """answered_at < :before
-        AND id NOT IN (SELECT batch_id FROM instances WHERE batch_id IS NOT NULL)
-        AND id < (SELECT max(id) FROM batches)""",
-    "files": """state = 'gone' AND seen_at < :before AND (instance_id IS NULL OR instance_id IN
-        (SELECT id FROM instances WHERE state IN ('stored', 'deleted') AND sha256 IS NOT NULL))""",
-}
-"""What may be forgotten of each table, as SQL. A stored content that comes back is known by its SHA-256."""

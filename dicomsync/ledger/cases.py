@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from dicomsync.ledger.rows import LOST, WAITING
+from dicomsync.ledger.conditions import LOST, WAITING
 
 _ODD_INSTANCE = "state IN ('conflict', 'rejected', 'missed')"
 _ODD_FILE = "state IN ('held', 'missed')"

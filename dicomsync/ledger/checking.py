@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dicomsync.errors import LedgerDamaged
 from dicomsync.ledger import opening
+from dicomsync.ledger.conditions import CLAIMED
 from dicomsync.ledger.guard import EMPTY, MISSING, WORDS, Seal
-from dicomsync.ledger.rows import CLAIMED
 
 _MOST_FAULTS = 5
 
@@ -22,10 +22,8 @@ def check(path: Path) -> list[str]:
     where it cannot be opened and it is not the ledger that is to blame.
     """
     path = Path(os.path.realpath(path))
-    seal = _seal(path)
+    seal = opening.sealed(path)
     try:
-        if seal is not None:
-            opening.expect(path)
         connection = opening.read_only(path)
     except LedgerDamaged as problem:
         return [{EMPTY: "the file is empty", MISSING: "the file is gone"}.get(problem.why, problem.message)]
@@ -39,15 +37,9 @@ def check(path: Path) -> list[str]:
         connection.close()
 
 
-def _seal(path: Path) -> Seal | None:
-    try:
-        descriptor = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return Seal.read(descriptor)
-    finally:
-        os.close(descriptor)
+def is_copy(path: Path) -> bool:
+    """Whether nothing beside the ledger says that it is the latest, as beside a backup."""
+    return opening.sealed(path) is None
 
 
 def _damage(db: sqlite3.Connection) -> Iterator[str]:
@@ -110,8 +102,7 @@ def _place(db: sqlite3.Connection, seal: Seal | None) -> Iterator[str]:
     """Compare the ledger with what its lock file says of it."""
     facts = dict(db.execute("SELECT name, value FROM facts WHERE name IN ('ledger', 'sequence')"))
     if seal is None:
-        yield "no lock file says that this is the latest: the next start asks about all that is due"
-        return
+        return  # a copy, such as a backup
     why = seal.doubts(facts.get("ledger", ""), int(facts.get("sequence", 0)))
     if why:
         words = WORDS[why]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dicomsync.ledger.conditions import listed
 from dicomsync.ledger.retries import RetryVerbs, Scope
-from dicomsync.ledger.rows import listed
 from dicomsync.model import InstanceState
 
 BY_PERSON = "operator"

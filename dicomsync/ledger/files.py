@@ -25,9 +25,13 @@ class FileVerbs:
             "UPDATE folders SET scan = (SELECT max(scan) + 1 FROM folders) WHERE path = ?", (folder,)
         )
         row = self._db.execute(
-            "SELECT id, scan, seen_at, scanned_at IS NULL FROM folders WHERE path = ?", (folder,)
+            "SELECT id, scan, seen_at, scanned_at IS NULL, mount FROM folders WHERE path = ?", (folder,)
         ).fetchone()
-        return Scan(row[0], folder, row[1], row[2], bool(row[3]))
+        return Scan(row[0], folder, row[1], row[2], bool(row[3]), row[4])
+
+    def found_on(self, scan: Scan, mount: bytes) -> None:
+        """Record which mount point a pass found its folder on."""
+        self._db.execute("UPDATE folders SET mount = ? WHERE id = ?", (mount, scan.folder_id))
 
     def end_scan(self, scan: Scan, wall: float, report: str) -> None:
         """Record that a pass came to its end, and what it counted."""

@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from dicomsync.claims import Known
+from dicomsync.ledger.conditions import CLAIMED, UNCLAIMED, WAITING
 from dicomsync.ledger.files import FileVerbs
-from dicomsync.ledger.rows import CLAIMED, UNCLAIMED, WAITING, DueStudy
+from dicomsync.ledger.rows import DueStudy
 from dicomsync.model import Due, InstanceState, Transition, Whole
 
 _STUDIES_CACHED = 10_000
@@ -36,9 +37,10 @@ class InstanceVerbs(FileVerbs):
     def _known(self, row: tuple[int, str, int, str, int, bytes | None, str], but_file: int | None) -> Known:
         study = self._db.execute("SELECT study_instance_uid FROM studies WHERE id = ?", (row[2],)).fetchone()
         source, state = self.source(row[0], but_file), InstanceState(row[1])
-        yielded = state is InstanceState.CONFLICT and row[6] == "other-file"
         path = source.path if source else None
-        return Known(row[0], state, study[0], row[3], row[4], row[5], path, yielded)
+        reason = row[6] if state is InstanceState.CONFLICT else ""
+        yielded, resolving = reason == "other-file", reason == "resolving"
+        return Known(row[0], state, study[0], row[3], row[4], row[5], path, yielded, resolving)
 
     def study(self, study_instance_uid: str, wall: float) -> int:
         """Give the row of a study, made when it is new."""

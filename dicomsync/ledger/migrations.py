@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Migrations
 
 from dicomsync.ledger import tallies
-from dicomsync.ledger.rows import CLAIMED, LOST, UNCLAIMED, WAITING, listed
+from dicomsync.ledger.conditions import CLAIMED, LOST, UNCLAIMED, WAITING, listed
 from dicomsync.model import FileState, InstanceState
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _TABLES = (
         id INTEGER PRIMARY KEY,
         path BLOB NOT NULL UNIQUE,
         scan INTEGER NOT NULL DEFAULT 0, -- number of the latest scan begun
+        mount BLOB NOT NULL DEFAULT x'', -- the mount point it was last found on
         seen_at REAL NOT NULL, -- when it was first looked into
         scanned_at REAL, -- end of the latest scan that came to its end
         report TEXT -- what that scan counted, as JSON

@@ -20,6 +20,8 @@ CHECK_SECONDS = 5.0  # how long a start looks for damage that nothing points to
 def problem(error: sqlite3.Error, doing: str) -> LedgerProblem:
     """Say an SQLite error as an operator needs it: what happened, what did not, what to do."""
     text = str(error).lower()
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":  # no room for the log's index
+        text = "full"
     for sign, words, hint in _SIGNS:
         if sign in text:
             kind = LedgerDamaged if sign in _DAMAGE else LedgerProblem
@@ -131,18 +133,28 @@ def _ours(path: Path) -> bool:
         return False
 
 
-def expect(path: Path) -> None:
+def sealed(path: Path) -> Seal | None:
+    """Read the seal of the ledger at `path`, which says that there is, or was, one; None without one."""
+    try:
+        descriptor = os.open(f"{os.path.realpath(path)}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return Seal.read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def expect(path: Path, undone: str = "nothing was sent") -> None:
     """Fail where a ledger must be, as its lock file says, and there is nothing."""
     try:
         size_bytes = os.stat(path).st_size
     except FileNotFoundError:
-        raise LedgerDamaged(
-            f"The ledger {path} is gone; nothing was sent.", hint=_MEND, why=MISSING
-        ) from None
+        raise LedgerDamaged(f"The ledger {path} is gone; {undone}.", hint=_MEND, why=MISSING) from None
     except OSError:
         return
     if not size_bytes:
-        raise LedgerDamaged(f"The ledger {path} is empty; nothing was sent.", hint=_MEND, why=EMPTY)
+        raise LedgerDamaged(f"The ledger {path} is empty; {undone}.", hint=_MEND, why=EMPTY)
 
 
 def _look_for_damage(connection: sqlite3.Connection, *, to_the_end: bool) -> None:
@@ -183,7 +195,10 @@ def read_only(path: Path) -> sqlite3.Connection:
     its two helper files, which a reader could not take away again. Should a writer start in that very
     moment, the look fails, and the next one succeeds.
     """
+    was = sealed(path)
     try:
+        if was:
+            expect(path, "nothing can be shown")
         if not path.exists():
             raise LedgerProblem(
                 f"There is no ledger at {path}.", hint="It is made by the first `dicomsync backfill`."
@@ -201,7 +216,10 @@ def read_only(path: Path) -> sqlite3.Connection:
         found = connection.execute("PRAGMA application_id").fetchone()[0]
     except sqlite3.Error as error:
         connection.close()
-        raise problem(error, "nothing can be shown") from None
+        told = problem(error, "nothing can be shown")
+        if was and isinstance(told, LedgerDamaged):
+            told.hint = _MEND
+        raise told from None
     if found != APPLICATION_ID:
         connection.close()
         raise LedgerProblem(f"{path} is not a ledger of dicomsync.", hint="Give the ledger's path.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from dicomsync.ledger.conditions import CLAIMED
 from dicomsync.ledger.instances import InstanceVerbs
-from dicomsync.ledger.rows import CLAIMED
+from dicomsync.ledger.rows import asked_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Scope:
             "reason": self.reason,
         }
         given = {name: value for name, value in columns.items() if value is not None}
-        return "".join(f" AND i.{name} = ?" for name in given), tuple(given.values())
+        values = (asked_for(value) if isinstance(value, str) else value for value in given.values())
+        return "".join(f" AND i.{name} = ?" for name in given), tuple(values)
 
 
 class RetryVerbs(InstanceVerbs):
@@ -38,7 +40,7 @@ class RetryVerbs(InstanceVerbs):
     def study_known(self, study_instance_uid: str) -> int | None:
         """Give the row of a study, None where there is none."""
         row = self._db.execute(
-            "SELECT id FROM studies WHERE study_instance_uid = ?", (study_instance_uid,)
+            "SELECT id FROM studies WHERE study_instance_uid = ?", (asked_for(study_instance_uid),)
         ).fetchone()
         return None if row is None else int(row[0])
 

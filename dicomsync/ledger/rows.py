@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dicomsync.model import CLAIMING, DUE, FileState, InstanceState, StatKey
+from dicomsync.model import DUE, FileState, InstanceState, StatKey
+
+
+def asked_for(text: str) -> str:
+    """Give a word that a person typed as SQLite can take it: bytes that are no text are nothing there."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Scan:
     number: int
     since: float = 0.0  # when the folder was first looked into (wall seconds)
     first: bool = True  # the folder was never read to its end before
+    mount: bytes = b""  # the mount point it was last found on
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +62,6 @@ class DueStudy:
     live: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many files and instances are in each state; every state is there, with 0 if empty."""
-
-    files: Mapping[FileState, int]
-    instances: Mapping[InstanceState, int]
-
-
 def ends(file_state: FileState, instance_state: InstanceState | None) -> FileState | InstanceState:
     """Say where a file ends: its own state, or where it is whole that of its instance.
 
@@ -75,16 +72,3 @@ def ends(file_state: FileState, instance_state: InstanceState | None) -> FileSta
     if file_state is FileState.GONE and instance_state not in (*DUE, InstanceState.MISSED):
         return file_state
     return instance_state
-
-
-def listed(states: tuple[str, ...]) -> str:
-    """Give states as SQL lists them."""
-    return ", ".join(f"'{state}'" for state in states)
-
-
-CLAIMED = f"state IN ({listed(CLAIMING)})"
-"""The condition of a partial index; a query that wants the index must say it in the same words."""
-UNCLAIMED = f"state NOT IN ({listed(CLAIMING)})"
-LOST = "state = 'stored' AND found IN ('missing', 'differs')"
-"""Stored, the ledger said, and the archive does not have it any more, or has something else."""
-WAITING = f"state IN ({listed(DUE)})"

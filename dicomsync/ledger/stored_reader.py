@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dicomsync.ledger.conditions import CLAIMED, UNCLAIMED
 from dicomsync.ledger.reader import Reader
-from dicomsync.ledger.rows import CLAIMED, UNCLAIMED
+from dicomsync.ledger.rows import asked_for
 from dicomsync.ledger.stored import READY, stored
 from dicomsync.model import Due
 
@@ -17,13 +18,14 @@ class StoredReader(Reader):
         self, after: int, most: int, study_instance_uid: str | None = None, since: float | None = None
     ) -> list[tuple[int, str]]:
         """Give studies of which something is stored, since then if given, by row from `after` on."""
+        wanted = None if study_instance_uid is None else asked_for(study_instance_uid)
         rows = self._db.execute(
             """SELECT s.id, s.study_instance_uid FROM studies s
             WHERE s.id > ? AND s.study_instance_uid = coalesce(?, s.study_instance_uid) AND EXISTS (
                 SELECT 1 FROM instances i
                 WHERE i.study_id = s.id AND i.state = 'stored' AND i.stored_at >= coalesce(?, i.stored_at))
             ORDER BY s.id LIMIT ?""",
-            (after, study_instance_uid, since, most),
+            (after, wanted, since, most),
         ).fetchall()
         return [(row[0], row[1]) for row in rows]
 

@@ -11,9 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from dicomsync import facts
+from dicomsync import facts, secrecy
 from dicomsync.concerns import Level
-from dicomsync.errors import place_of
 from dicomsync.web import metrics, page
 from dicomsync.web.outlook import Outlook
 
@@ -82,8 +81,8 @@ def application(outlook: Outlook, *, reveals: bool) -> Starlette:
 
 def _broken(_request: Request, error: Exception) -> Response:
     """Say that the error is ours, and where it is; what it says may hold names."""
-    log.error("something went wrong inside dicomsync (%s); please report this", place_of(error))
-    words = f"Something went wrong inside dicomsync ({place_of(error)}). Please report this."
+    log.error("something went wrong inside dicomsync (%s); please report this", secrecy.where(error))
+    words = f"Something went wrong inside dicomsync ({secrecy.where(error)}). Please report this."
     return PlainTextResponse(f"{words}\n", 500)
 
 

@@ -235,10 +235,19 @@ class _Item:
 class DiskPath:
     """What the rooms see instead of `os.path`."""
 
-    join, split = staticmethod(os.path.join), staticmethod(os.path.split)
+    join, split, dirname, basename = (
+        staticmethod(os.path.join),
+        staticmethod(os.path.split),
+        staticmethod(os.path.dirname),
+        staticmethod(os.path.basename),
+    )
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+
+    def realpath(self, path: bytes) -> bytes:
+        """Give the path: no link leads to a folder."""
+        return path
 
     def isfile(self, path: bytes) -> bool:
         """Say whether a regular file is there."""
@@ -328,10 +337,12 @@ class DiskOs:
         return _status(self._reach(path, None))
 
     @contextmanager
-    def scandir(self, descriptor: int) -> Iterator[Iterator[_Item]]:
-        """List an open directory, in no order."""
-        node = self.disk.open_files[descriptor]
+    def scandir(self, where: int | bytes) -> Iterator[Iterator[_Item]]:
+        """List a directory, in no order."""
+        node = self.disk.open_files[where] if isinstance(where, int) else self._reach(where, None)
         self.disk.touch(node)
+        if node.kind != stat.S_IFDIR:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         yield iter([_Item(name, one) for name, one in reversed(list(node.below.items()))])
 
 
@@ -341,5 +352,6 @@ def _status(node: Node) -> Any:
         st_mtime_ns=node.mtime_ns,
         st_ctime_ns=node.ctime_ns,
         st_ino=node.inode,
+        st_dev=1,
         st_mode=node.kind,
     )

@@ -10,7 +10,7 @@ from dicomsync import orders
 from . import blobs
 from .archive import ASKED_WAYS, WAYS
 from .ledgers import CRASH_POINTS, FAULTS, LOSSES
-from .site import DIRECTORIES, FOLDERS, PATHS, Site
+from .site import DIRECTORIES, FOLDERS, NAMES, PATHS, Site
 
 Happening = tuple[str, int, int]
 Program = list[Happening]
@@ -118,6 +118,16 @@ def rename(site: Site, a: int, b: int) -> None:
     if path and site.disk.rename(path, _path(b)):
         site.changed(path)
         site.changed(_path(b))
+
+
+def rename_beside(site: Site, a: int, b: int) -> None:
+    """A file gets another name in its directory."""
+    path = _existing(site, a)
+    if path:
+        beside = path.rpartition(b"/")[0] + b"/" + NAMES[b % len(NAMES)]
+        if beside != path and site.disk.rename(path, beside):
+            site.changed(path)
+            site.changed(beside)
 
 
 def copy(site: Site, a: int, b: int) -> None:
@@ -355,10 +365,11 @@ def clock(site: Site, a: int, b: int) -> None:
 
 
 ACTS: dict[Act, int] = {
-    put: 12, replace: 3, edit: 5, begin: 4, grow: 6, preallocate: 2, junk: 2, special: 1, rename: 4, copy: 4,
-    link: 2, touch: 3, remove: 4, remove_tree: 1, move_tree: 2, while_sent: 4, away: 1, unreadable: 2,
-    hints: 10, answers: 10, asked_oddly: 4, condition: 2, foreign: 2, turn: 30, work: 30, bring: 30, live: 12,
-    crash: 5, power_cut: 1, start: 5, again: 1, command: 4, ledger: 2, ledger_lost: 1, clock: 12,
+    put: 12, replace: 3, edit: 5, begin: 4, grow: 6, preallocate: 2, junk: 2, special: 1, rename: 4,
+    rename_beside: 3, copy: 4, link: 2, touch: 3, remove: 4, remove_tree: 1, move_tree: 2, while_sent: 4,
+    away: 1, unreadable: 2, hints: 10, answers: 10, asked_oddly: 4, condition: 2, foreign: 2, turn: 30,
+    work: 30, bring: 30, live: 12, crash: 5, power_cut: 1, start: 5, again: 1, command: 4, ledger: 2,
+    ledger_lost: 1, clock: 12,
 }  # fmt: skip
 BY_NAME = {act.__name__: act for act in ACTS}
 FAULTY = frozenset({"answers", "asked_oddly", "condition", "foreign", "crash", "power_cut", "away",
@@ -367,4 +378,4 @@ FAULTY = frozenset({"answers", "asked_oddly", "condition", "foreign", "crash", "
 WITH_FILES = frozenset(
     {"put", "replace", "edit", "begin", "grow", "preallocate", "junk", "special", "rename"}
 )
-WITH_FILES |= {"copy", "link", "touch", "remove", "remove_tree", "move_tree", "while_sent"}
+WITH_FILES |= {"rename_beside", "copy", "link", "touch", "remove", "remove_tree", "move_tree", "while_sent"}

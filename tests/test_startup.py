@@ -1,0 +1,142 @@
+"""How little a command imports before it answers: told by the modules, never by the clock."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from dicomsync import cli
+from dicomsync.commands import COMMANDS
+from dicomsync.ledger import Ledger
+
+_REPORT = """
+import sys
+sys.argv = ["dicomsync", *sys.argv[1:]]
+from dicomsync.cli import main
+try:
+    main()
+finally:
+    print("imported", *sorted(sys.modules), file=sys.stderr)
+"""
+HEAVY = {"httpx", "numpy", "pydantic", "pydicom", "rich", "sqlite_utils", "ssl", "starlette", "tenacity"}
+HEAVY |= {
+    "asyncio",
+    "concurrent",
+    "email",
+    "http",
+    "multiprocessing",
+    "unittest",
+    "uvicorn",
+    "watchdog",
+    "xml",
+}
+
+
+def imported(*arguments: object) -> tuple[frozenset[str], frozenset[str]]:
+    """What a command that ends well imports: of ours, and the outermost of all others."""
+    done = subprocess.run(
+        [sys.executable, "-c", _REPORT, *map(str, arguments)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    modules = done.stderr.rpartition("imported ")[2].split()
+    ours = frozenset(name for name in modules if name.startswith("dicomsync"))
+    return ours, frozenset(name.split(".")[0] for name in modules) - {"dicomsync"}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    path = tmp_path / "ledger.db"
+    Ledger.open(path).close()
+    return path
+
+
+def test_help_imports_no_command_and_nothing_heavy() -> None:
+    ours, others = imported("--help")
+    assert ours == {
+        "dicomsync",
+        "dicomsync.cli",
+        "dicomsync.commands",
+        "dicomsync.errors",
+        "dicomsync.secrecy",
+    }
+    assert not others & (HEAVY | {"json", "logging", "sqlite3", "tomllib"})
+
+
+def test_status_imports_how_it_stands_and_nothing_heavy(ledger: Path) -> None:
+    ours, others = imported("status", "--ledger", ledger)
+    assert ours == {
+        "dicomsync",
+        "dicomsync.cli",
+        "dicomsync.commands",
+        "dicomsync.commands.look",
+        "dicomsync.commands.options",
+        "dicomsync.concerns",
+        "dicomsync.errors",
+        "dicomsync.facts",
+        "dicomsync.failures",
+        "dicomsync.handles",
+        "dicomsync.ledger",
+        "dicomsync.ledger.cases",
+        "dicomsync.ledger.conditions",
+        "dicomsync.ledger.guard",
+        "dicomsync.ledger.holding",
+        "dicomsync.ledger.opening",
+        "dicomsync.ledger.standing",
+        "dicomsync.logs",
+        "dicomsync.mounts",
+        "dicomsync.reasons",
+        "dicomsync.secrecy",
+        "dicomsync.states",
+        "dicomsync.status",
+        "dicomsync.words",
+    }
+    assert not others & HEAVY
+
+
+def test_status_takes_the_ledger_from_a_config_as_lightly(ledger: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[archive]\nurl = "http://127.0.0.1:1"\n[ledger]\npath = "{ledger}"\n')
+    ours, others = imported("status", "-c", config)
+    assert "dicomsync.config" not in ours
+    assert not others & HEAVY
+
+
+def test_status_of_a_config_without_a_ledger_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[archive]\nurl = "http://127.0.0.1:1"\n[ledger]\npth = "x"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "dicomsync", "status", "-c", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "ledger.path: is missing" in done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_list_is_there_and_says_itself_in_a_line(name: str) -> None:
+    command = cli.cli.get_command(click.Context(cli.cli), name)
+    assert command is not None
+    assert command.name == name
+    assert command.help
+    assert COMMANDS[name][1].endswith(".")
+
+
+def test_a_misspelt_command_is_met_with_the_one_that_was_meant() -> None:
+    with pytest.raises(click.UsageError) as told:
+        cli.cli.main(["statu"], standalone_mode=False)
+    assert "Did you mean 'status'?" in told.value.format_message()
+
+
+def test_the_names_of_the_ledger_room_are_where_it_says() -> None:
+    room = importlib.import_module("dicomsync.ledger")
+    for name in room.__all__:
+        assert getattr(room, name) is not None
+    with pytest.raises(AttributeError):
+        _ = room.no_such_name
