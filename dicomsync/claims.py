@@ -16,7 +16,8 @@ class Known:
 
     `sha256` is None while its bytes were never read; `path` is the smallest of the *other* paths that
     hold it now, None if there is none. `yielded` says that it is a conflict only because another
-    unsent file went first, `resolving` that a person has begun to have it stored.
+    unsent file went first, `resolving` that a person has begun to have it stored, `mirrored` that it was
+    deleted only because its file had left.
     """
 
     instance_id: int
@@ -28,6 +29,12 @@ class Known:
     path: bytes | None
     yielded: bool = False
     resolving: bool = False
+    mirrored: bool = False
+
+    @property
+    def lacks_file(self) -> bool:
+        """Whether it is not in the archive for want of a file alone: one that comes back is stored."""
+        return self.mirrored or self.state is InstanceState.MISSED
 
 
 class Claim(StrEnum):
@@ -35,7 +42,7 @@ class Claim(StrEnum):
 
     NEW = "new"  # a new instance, due
     SAME = "same"  # one more path of a known instance: nothing is sent
-    REVIVES = "revives"  # an instance thought missed has a file again: due
+    REVIVES = "revives"  # an instance thought missed, or whose deletion was mirrored, has a file again: due
     UPDATES = "updates"  # the file's own instance, not yet in the archive, has other content now
     SUPPLIES = "supplies"  # its own instance, which the archive is being asked about, has its file again
     PREVAILS = "prevails"  # the content of an instance that had yielded, by a smaller path than the other's
@@ -73,7 +80,7 @@ def decide(
     if stale is None and _on_the_move(taken):
         return Decision(Claim.LATER, taken.instance_id)
     for other in known:
-        if other is stale or (taken is not None and other.state is InstanceState.MISSED):
+        if other is stale or (taken is not None and other.lacks_file):
             continue  # what was missed cannot come back while another content has its place
         alike = _alike(new, sha256, other)
         if alike is None:
@@ -88,7 +95,7 @@ def decide(
 def _claim_of_equal(path: bytes, other: Known, taken: Known | None) -> Claim:
     """Say what a file with the content of a known instance is to it."""
     if taken is None:
-        return Claim.REVIVES if other.state is InstanceState.MISSED else Claim.SAME
+        return Claim.REVIVES if other.lacks_file else Claim.SAME
     if other.yielded and taken.state is InstanceState.PENDING and (taken.path is None or path < taken.path):
         return Claim.PREVAILS
     return Claim.SAME

@@ -49,6 +49,7 @@ Exit codes:
   5   some instances are still due: try again
   20  finished, but some are held, rejected, missed or in conflict
   21  verify found differences
+  22  mirrored deletions of a folder are frozen
   73  the ledger is in use"""
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from dicomsync import words
+from dicomsync import failures, words
 
 Facts = dict[str, Any]
 
@@ -60,6 +60,8 @@ CODES = {
     "folder-unreadable": "directories cannot be read",
     "folder-unwatched": "a folder is only scanned, although it should be watched",
     "folder-left-out": "files that are DICOM have names that are not included",
+    "deletions-frozen": "a guard has frozen the mirrored deletions of a folder",
+    "deletions-waiting": "nothing of a folder is deleted now, for a reason",
     "missing": "the archive has lost what it had stored",
     "differs": "the archive has other bytes than were stored",
     "missed": "files left before they were stored",
@@ -133,6 +135,8 @@ def concerns(facts: Facts, how: How) -> Iterator[Concern]:
     yield from _lateness(facts, how)
     for folder in facts["folders"]:
         yield from _folder(folder, facts["daemon"]["state"] == "running", how)
+    for folder in facts["deletions"]:
+        yield from _deletions(folder, how)
     yield from _cases(facts, how)
 
 
@@ -225,6 +229,16 @@ def _folder(folder: Facts, running: bool, how: How) -> Iterator[Concern]:
             f"{folder['sampled_dicom']} of {folder['sampled']} looked into are DICOM: include them with '*'"
         )
         yield Concern("folder-left-out", Level.NOTE, told, None, how.run("doctor"))
+
+
+def _deletions(folder: Facts, how: How) -> Iterator[Concern]:
+    name, todo = f"mirrored deletions of folder {folder['number']}", how.run("deletions list")
+    if folder["frozen"]:
+        told = f"{name} are frozen: {failures.in_words(folder['frozen'])}"
+        yield Concern("deletions-frozen", Level.PERSON, told, folder["frozen_seconds"], todo)
+    elif folder["unhealthy"]:
+        told = f"{name} wait: {failures.in_words(folder['unhealthy'])}"
+        yield Concern("deletions-waiting", Level.NOTE, told, None, todo)
 
 
 _CASES = {

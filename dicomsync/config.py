@@ -68,6 +68,24 @@ def size_bytes(value: object) -> int:
     return int(number)
 
 
+def share(value: object) -> float:
+    """Read a share such as "2%" or 0.02; it lies between none and all of it."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        number: float = value
+    else:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(value).strip())
+        if match is None:
+            raise ValueError('expected a share such as "2%" or 0.02')
+        number = float(match[1]) / 100
+    if not 0 <= number <= 1:
+        raise ValueError("expected a share between 0 and 1, or 0% and 100%")
+    return float(number)
+
+
+def _unless(word: str, value: object) -> float | None:
+    return None if value in (word, None) else seconds(value)
+
+
 def _auto(value: object) -> float | None:
     return None if value in ("auto", None) else seconds(value)
 
@@ -83,6 +101,7 @@ SecretPlace = Annotated[str, BeforeValidator(credentials.secret_place)]
 FilePlace = Annotated[str, BeforeValidator(credentials.file_place)]
 Duration = Annotated[float, BeforeValidator(seconds)]
 Size = Annotated[int, BeforeValidator(size_bytes)]
+Share = Annotated[float, BeforeValidator(share)]
 
 
 class _Section(BaseModel):
@@ -159,6 +178,10 @@ class FolderConfig(_Section):
     scan_interval: Annotated[float | None, BeforeValidator(lambda value: _auto(value))] = None
     full_scan_interval: Duration = 600.0
     scan_ops_per_second: int = Field(default=0, ge=0, le=1_000_000)
+    mirror_deletions: Literal["off", "report", "on"] = "off"
+    delete_within: Annotated[  # None: "always"
+        float | None, BeforeValidator(lambda value: _unless("always", value))
+    ] = 86_400.0
 
     @field_validator("include", "exclude")
     @classmethod
@@ -197,6 +220,19 @@ class VerifyConfig(_Section):
     after_store: Literal["none", "search", "bytes"] = "none"
 
 
+class DeletionsConfig(_Section):
+    """`[deletions]`: the care with which mirrored deletions are made."""
+
+    confirm_after: Duration = 600.0
+    grace: Duration = 259_200.0
+    max_deletions: int = Field(default=20, ge=1, le=1_000_000)
+    max_deletion_share: Share = 0.02
+    undo_window: Annotated[  # None: "off"
+        float | None, BeforeValidator(lambda value: _unless("off", value))
+    ] = 2_592_000.0
+    undo_max_bytes: Size = 10 * 2**30
+
+
 class ControlConfig(_Section):
     """`[control]`: how commands reach a running daemon, and whose they may be."""
 
@@ -232,6 +268,7 @@ class Config(_Section):
     batch: BatchConfig = BatchConfig()
     upload: UploadConfig = UploadConfig()
     verify: VerifyConfig = VerifyConfig()
+    deletions: DeletionsConfig = DeletionsConfig()
     control: ControlConfig = ControlConfig()
     web: WebConfig = WebConfig()
 
@@ -315,6 +352,22 @@ def parse(
     return build(data, source=source)
 
 
+def warnings(config: Config) -> list[str]:
+    """Say what is allowed and unwise, fit for a log: mirrored deletions with less care than is usual."""
+    if all(folder.mirror_deletions == "off" for folder in config.folders):
+        return []
+    told = []
+    for key, least, words in (
+        ("confirm_after", 600.0, "10min"),
+        ("grace", 86_400.0, "24h"),
+    ):
+        if getattr(config.deletions, key) < least:
+            told.append(f"deletions.{key} is under {words}: that is for trials")
+    if config.deletions.undo_window is None:
+        told.append("deletions.undo_window is off: a mirrored deletion cannot be taken back")
+    return told
+
+
 def archive_alone(url: str, overrides: Sequence[str] = ()) -> ArchiveConfig:
     """Check an archive given by its URL, for a command that needs neither ledger nor folders."""
     return parse("", overrides, given={"archive": {"url": url}, "ledger": {"path": os.devnull}}).archive
@@ -388,6 +441,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "batch": BatchConfig,
     "upload": UploadConfig,
     "verify": VerifyConfig,
+    "deletions": DeletionsConfig,
     "control": ControlConfig,
     "web": WebConfig,
 }

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from dicomsync import control, dicomweb, facts, words
-from dicomsync.config import Config
+from dicomsync.config import Config, warnings
 from dicomsync.engine import Engine
 from dicomsync.errors import LedgerDamaged, LedgerProblem, UsageProblem
 from dicomsync.handles import handle
@@ -30,7 +30,7 @@ from dicomsync.service import moment, open_ledger, tame_malloc
 from dicomsync.serving import Desk
 from dicomsync.statusfile import StatusFile
 from dicomsync.watch import EVENTS, STARTING, Watch
-from dicomsync.wiring import archive_of, caps_of, folders_of, keep_out, uploads_of
+from dicomsync.wiring import archive_of, caps_of, deletions_of, folders_of, keep_out, trash_of, uploads_of
 from dicomsync.work import Pace
 
 log = logging.getLogger("dicomsync.daemon")
@@ -136,7 +136,17 @@ class Daemon:
             sends=self._sends,
             after_store=self._config.verify.after_store,
         )
-        engine = Engine(ledger, folders, uploads_of(self._config), pace, hands)
+        for warning in warnings(self._config):
+            log.warning("%s", warning)
+        engine = Engine(
+            ledger,
+            folders,
+            uploads_of(self._config),
+            pace,
+            hands,
+            deletions=deletions_of(self._config),
+            trash=trash_of(self._config),
+        )
         self._watch_folders(folders, engine)
         try:
             engine.begin(moment())
@@ -204,6 +214,9 @@ class Daemon:
             parts = [f"{words.count(due, 'instance')} due, the oldest for {age}"]
         if engine.delivery.circuit.words:
             parts.append(f"the archive: {engine.delivery.circuit.words}")
+        frozen = sum(bool(root.frozen) for root in ledger.roots())
+        if frozen:
+            parts.append(f"mirrored deletions of {words.count(frozen, 'folder')} frozen")
         if engine.hanging:
             parts.append(f"{words.count(engine.hanging, 'folder')} not answering")
         if engine.unreadable:

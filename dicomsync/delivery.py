@@ -138,6 +138,14 @@ class Delivery:
         """Whether a request about this study is on its way."""
         return study_instance_uid in self._busy
 
+    def hold(self, study_instance_uid: str) -> None:
+        """Let no request about a study go while something of it is being deleted."""
+        self._take(study_instance_uid, _Request(live=True, paths=frozenset()))
+
+    def release(self, study_instance_uid: str) -> None:
+        """Let requests about a study go again."""
+        self._busy.pop(study_instance_uid, None)
+
     @property
     def free(self) -> int:
         """How many more requests may go now; one that waits for a folder that hangs is in no one's way."""

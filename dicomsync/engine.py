@@ -16,12 +16,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from dicomsync import batching, dicomweb, orders, resolution, visits
+from dicomsync import batching, dicomweb, mirror_orders, orders, resolution, visits
 from dicomsync.audit import Audit
+from dicomsync.deletion import Rules
 from dicomsync.delivery import Delivery
 from dicomsync.errors import DicomsyncError, LedgerProblem
 from dicomsync.intake import Intake
 from dicomsync.ledger import Ledger
+from dicomsync.mirror_orders import MirrorOrder
+from dicomsync.mirroring import Mirroring
 from dicomsync.model import DUE, Folder, InstanceState, Moment
 from dicomsync.passes import Pass
 from dicomsync.scan import Passed, Sight
@@ -66,6 +69,8 @@ class Engine:
         pace: Pace,
         hands: Executor,
         luck: random.Random | None = None,
+        deletions: Rules | None = None,
+        trash: bytes = b"",
     ) -> None:
         self._ledger = ledger
         self._pace = pace
@@ -93,6 +98,8 @@ class Engine:
         )
         self.audit = Audit(ledger, self.delivery, pace)
         self._waited: set[bytes] = set()  # folders that do not answer, or are not there
+        rules = deletions or Rules()
+        self.mirroring = Mirroring(ledger, self.delivery, pace, rules, trash, lambda: self.intakes)
         self._studies_before = 0
         self._due_before = (0, 0, 0)
 
@@ -102,16 +109,24 @@ class Engine:
 
         Requests that are stuck in a folder that hangs take no other request's place.
         """
-        return (6 + transfers) * folders + transfers + 2
+        return (9 + transfers) * folders + transfers + 5
 
     def begin(self, now: Moment) -> None:
         """Take over what an earlier process left, and begin a pass over every folder."""
         with self._ledger.transaction():
             self.delivery.begin(now)
             self._suspects.begin()
+            self._begin_mirroring(now)
             self._reschedule()
             self._studies_before = self._ledger.studies()
             self._due_before = self._ledger.waiting()
+
+    def _begin_mirroring(self, now: Moment) -> None:
+        folders = [intake.folder for intake in self._watching]
+        self.mirroring.begin(folders, self.delivery.archive.url, now)
+        if self.mirroring.observes:
+            for intake in self._watching:
+                intake.passes.observer = self.mirroring.evidence
 
     def turn(self, now: Moment) -> bool:
         """One turn: record what finished, plan what is due, hand it out. True if there was anything."""
@@ -209,6 +224,13 @@ class Engine:
     def heal(self, order: orders.Heal, now: Moment) -> int:
         """Let what the archive has lost be stored again; belongs into an `order`."""
         return orders.heal(self._ledger, order, self._pace.at(now), now.wall)
+
+    def mirrored(self, order: MirrorOrder, now: Moment) -> int:
+        """Do what a person orders about mirrored deletions; belongs into an `order`."""
+        done = mirror_orders.carry_out(self._ledger, order, self._pace.at(now), now.wall)
+        if isinstance(order, mirror_orders.Enrol):
+            self.mirroring.evidence.enrolled()
+        return done
 
     def leave(self, visit: Visit) -> None:
         """Follow a visit no more; what it began goes on. Any thread may say so."""
@@ -322,10 +344,13 @@ class Engine:
         before, self._waited = self._waited, {one.folder.path for one in self.intakes if one.waits}
         if before - self._waited:
             self.delivery.folder_answers(now)
-        return works + self.delivery.plan(now) + self.audit.plan(now)
+        return works + self.delivery.plan(now) + self.audit.plan(now) + self.mirroring.plan(now)
 
     def _lost(self, file_id: int, sight: Sight, now: Moment) -> None:
         """Give a file that could not supply its instance back to the folder it is in."""
+        if file_id < 0:
+            self._ledger.copy_lost(-file_id)
+            return
         found = self._ledger.file(file_id)
         self._intake_of(found[1] if found else b"").lost(file_id, sight, now)
 
@@ -359,6 +384,8 @@ class Engine:
     def _pause_seconds(self, now: Moment) -> float:
         moments = [now.mono + LONGEST_WAIT_SECONDS]
         moments += [at for intake in self.intakes if (at := intake.next_at(now)) is not None]
+        if (mirrors_at := self.mirroring.next_at()) is not None:
+            moments.append(mirrors_at)
         if self._pace.sends and not self.delivery.circuit.closed:
             moments.append(self.delivery.circuit.probe_at)
         elif self._pace.sends and self.delivery.free:

@@ -74,6 +74,8 @@ class Enrolment:
         """Record where a file is; gives its row."""
         name = os.path.basename(candidate.path)
         self.recorded += state is not FileState.SETTLING
+        if state is FileState.READY and instance_id is not None:
+            self._ledger.came_back(instance_id, now.wall)
         row = NewFile(candidate.directory_id, name, candidate.key, state, reason, detail, instance_id)
         return self._ledger.put_file(row, now.wall)
 
@@ -107,7 +109,7 @@ class Enrolment:
         found = self._ledger.file(file_id)
         if found is None:
             return
-        directory_id, _, row = found
+        directory_id, path, row = found
         if row.state in (FileState.GONE, FileState.MISSED):
             return  # a pass and a batch may both have found it gone
         unknown = row.state in (FileState.SETTLING, FileState.HELD) and row.instance_id is None
@@ -126,13 +128,16 @@ class Enrolment:
         if row.instance_id is not None:
             if row.state is not FileState.READY:  # it held that instance before it changed, not as it left
                 self._ledger.unlink_file(file_id)
+            else:
+                self._ledger.note_left(row.instance_id, path, now.wall)
             self.give_up_if_fileless(row.instance_id, now, "left")
 
-    def back(self, file_id: int, instance_id: int) -> bool:
+    def back(self, file_id: int, instance_id: int, now: Moment) -> bool:
         """Take a file that had left and is there again, the very same; False if it must be read anew."""
-        if self._ledger.state_of(instance_id) is InstanceState.MISSED:
+        if self._ledger.state_of(instance_id) in (InstanceState.MISSED, InstanceState.DELETED):
             return False  # another content may have its place by now
         self._ledger.move_file(file_id, FileState.READY, "")
+        self._ledger.came_back(instance_id, now.wall)
         return True
 
     def give_up_if_fileless(self, instance_id: int, now: Moment, reason: str = "left") -> bool:

@@ -44,6 +44,12 @@ class LedgerDamaged(LedgerProblem):
         self.why = why
 
 
+class DeletionsFrozen(DicomsyncError):
+    """Mirrored deletions of a folder have stopped: nothing of it is deleted unless a person says so."""
+
+    exit_code = 22
+
+
 class LedgerInUse(LedgerProblem):
     """Another process owns the ledger."""
 

@@ -264,6 +264,16 @@ def _next(state: InstanceState, row: dict[str, Any], study: dict[str, Any], wall
             return "a person decides: `verify --heal` has it sent again; nothing else does"
         case InstanceState.STORED if row["found"] == Sighting.DIFFERS:
             return "a person looks; nothing is sent over what the archive has"
+    return _next_of_deletion(state, row["reason"])
+
+
+def _next_of_deletion(state: InstanceState, reason: str) -> str:
+    if state is InstanceState.LEAVING:
+        return "deleted from the archive after its grace: `dicomsync deletions list` says when"
+    if state is InstanceState.DELETING:
+        return "the archive is asked until it has it no more"
+    if state is InstanceState.DELETED and reason == "mirrored":
+        return "if its file comes back it is stored; `dicomsync deletions undo UID` stores its copy"
     return "nothing: it is done"
 
 

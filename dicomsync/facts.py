@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dicomsync import concerns
+from dicomsync import concerns, mirror_report
 from dicomsync.concerns import How
 from dicomsync.handles import handle
 from dicomsync.ledger import Standing, holding
@@ -137,6 +137,7 @@ def snapshot(reader: Standing, wall: float, near: Beside = _NOTHING_BESIDE, how:
         "last_answer_seconds": ages(reader.last_answered()),
         "studies": {"known": known, "pending": pending},
         "lost": reader.lost(),
+        "deletions": _deletions(reader, wall),
         "counts": {state.value: n for state, n in counts.instances.items()},
         "files": {state.value: n for state, n in counts.files.items()},
         "cases": [
@@ -188,6 +189,16 @@ def _archive(reader: Standing, life: Life | None, wall: float) -> Facts:
     }
 
 
+def _deletions(reader: Standing, wall: float) -> list[Facts]:
+    """Give each folder that mirrors its deletions, by the number it has among the folders."""
+    ages, roots = _ages(wall), {os.fsdecode(root.path): root for root in reader.roots()}
+    numbers = {folder["path"]: folder["id"] for folder in reader.folders()}
+    return [
+        {"number": numbers.get(one["path"]), **one, "frozen_seconds": ages(roots[one["path"]].frozen_at)}
+        for one in mirror_report.snapshot(reader)
+    ]
+
+
 COUNTED = ("files", "problems", "excluded", "links", "special", "sampled", "sampled_dicom")
 
 
@@ -209,9 +220,12 @@ def _folder(folder: Facts, life: Life | None, wall: float) -> Facts:
 
 def for_operators(facts: Facts) -> Facts:
     """Give the same without anything that names a place: folders by number and handle, no address."""
-    folders = [{key: value for key, value in one.items() if key != "path"} for one in facts["folders"]]
+    folders, deletions = (
+        [{key: value for key, value in one.items() if key != "path"} for one in facts[name]]
+        for name in ("folders", "deletions")
+    )
     archive = {key: value for key, value in facts["archive"].items() if key != "url"}
-    return {**facts, "archive": archive, "folders": folders}
+    return {**facts, "archive": archive, "folders": folders, "deletions": deletions}
 
 
 def read_life(path: Path) -> Life | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dicomsync import control, orders, resolution
+from dicomsync import control, mirror_orders, orders, resolution
 from dicomsync.config import Config
 from dicomsync.engine import Progress
 from dicomsync.errors import DicomsyncError, LedgerInUse
@@ -60,6 +60,16 @@ def heal(config: Config, instance_ids: Sequence[int]) -> tuple[int, bool]:
             healed += int(_answer(config, order)["healed"])
             by_daemon = True
     return healed, by_daemon
+
+
+def mirrored(config: Config, order: mirror_orders.MirrorOrder) -> tuple[int, bool]:
+    """Do what is ordered about mirrored deletions; also says whether a running daemon did it."""
+    try:
+        with _ledger(config) as ledger:
+            now = time.time()
+            return mirror_orders.carry_out(ledger, order, now, now), False
+    except LedgerInUse:
+        return int(_answer(config, order)["instances"]), True
 
 
 @contextmanager

@@ -69,8 +69,12 @@ class Intake:
     @property
     def idle(self) -> bool:
         """Whether the folder was read to its end and no file waits for a look or for its header."""
-        waits = self._queue or self._looks or self._absent or self._out or self.enrolment.comparing
-        return not (self.passes.under_way or waits)
+        return self.settled and not self.passes.under_way
+
+    @property
+    def settled(self) -> bool:
+        """Whether the ledger says of every file that was found what it holds, or that it has left."""
+        return not (self._queue or self._looks or self._absent or self._out or self.enrolment.comparing)
 
     @property
     def waits(self) -> bool:
@@ -104,7 +108,7 @@ class Intake:
         rows = self._ledger.files_between(directory_id, listing.after, listing.upto)
         for entry in listing.entries:
             row = rows.pop(entry.name, None)
-            if row is not None and row.key == entry.key and self._unchanged(row):
+            if row is not None and row.key == entry.key and self._unchanged(row, now):
                 continue
             if row is None and self._earlier(entry.key, now):
                 self._ledger.put_file(
@@ -154,10 +158,10 @@ class Intake:
         one = self.passes.latest
         return self._pace.once or (one is not None and one.asked_for)
 
-    def _unchanged(self, row: FileRow) -> bool:
+    def _unchanged(self, row: FileRow, now: Moment) -> bool:
         """Say whether a file with the same key as before needs no further look."""
         if row.state in (FileState.GONE, FileState.MISSED):
-            return row.instance_id is not None and self.enrolment.back(row.file_id, row.instance_id)
+            return row.instance_id is not None and self.enrolment.back(row.file_id, row.instance_id, now)
         if row.state is FileState.SETTLING:
             return row.file_id in self._looks
         if row.state is FileState.IGNORED and row.reason == "earlier":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 from dicomsync.states import CLAIMING, DUE, FileState, InstanceState, Sighting
 
@@ -61,13 +62,21 @@ class StatKey:
 _FITS = 2**63 - 1
 
 
+MARKER = b".dicomsync-root"
+"""The directory, of ours, that a person has put into a folder whose deletions are mirrored."""
+
+Mirror = Literal["off", "report", "on"]
+"""Whether what leaves a folder is deleted from the archive: no, only told, or yes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
     """One folder to look into; `include` and `exclude` are name patterns, without regard to case.
 
     `scan_seconds` and `full_scan_seconds` are between a daemon's passes over it, quick and full;
     `new_only` leaves alone what was there before the daemon first saw the folder; `watched` has the
-    file system tell of changes; scans look at no more than `scan_ops_per_second` (0: at any number).
+    file system tell of changes; scans look at no more than `scan_ops_per_second` (0: at any number);
+    `delete_within_seconds` is how long after it was stored what leaves is mirrored (None: always).
     """
 
     path: bytes
@@ -79,6 +88,8 @@ class Folder:
     new_only: bool = False
     watched: bool = False
     scan_ops_per_second: int = 0
+    mirror: Mirror = "off"
+    delete_within_seconds: float | None = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

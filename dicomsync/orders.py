@@ -13,8 +13,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dicomsync import mirror_orders
 from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Ledger, Scope
+from dicomsync.mirror_orders import MirrorOrder
 from dicomsync.model import InstanceState, Seen, Sighting
 from dicomsync.resolution import Resolve, Step
 
@@ -175,11 +177,13 @@ def heal(ledger: Ledger, order: Heal, at: float, wall: float) -> int:
     return ledger.heal(order.instance_ids, at, wall)
 
 
-Order = Retry | Backfill | Withdraw | Settle | Saw | Heal | Resolve
+Order = Retry | Backfill | Withdraw | Settle | Saw | Heal | Resolve | MirrorOrder
 
 
 def to_message(order: Order) -> dict[str, Any]:
     """Give an order as plain values."""
+    if isinstance(order, MirrorOrder):
+        return mirror_orders.to_message(order)
     if isinstance(order, Saw):
         seen = [[s.instance_id, s.sighting.value, (s.sha256 or b"").hex()] for s in order.seen]
         return {"order": "saw", "asked_at": order.asked_at, "seen": seen}
@@ -228,6 +232,8 @@ def from_message(message: Mapping[str, Any]) -> Order:
             return Saw(float(asked_at), tuple(map(_seen, seen)))
         case {"order": "heal", "instance_ids": list(ids)} if all(map(_is_row, ids)):
             return Heal(tuple(ids))
+    if (order := mirror_orders.from_message(message)) is not None:
+        return order
     raise _not_understood()
 
 

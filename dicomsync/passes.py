@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from typing import Any, Protocol
 
 from dicomsync import scan
 from dicomsync.handles import handle
@@ -58,12 +59,24 @@ class Pass:
     asked: Asked | None = None  # what a person asked for: read after the folder itself was found there
     glanced: bytes | None = None  # the directory up to which times were compared; None: not needed
     asked_for: bool = False  # what is read now is what was asked for
+    root: tuple[int, int] = (0, 0)  # device and inode of what was read as the folder itself; -1: of several
+    observed: bool = False  # what was to be looked at before it was
     swept: tuple[bytes, bytes] = (b"", b"")  # the directory, and the name in it, that the sweep has reached
 
     @property
     def problems(self) -> int:
         """How many directories could not be read, or not all of them."""
         return len(self.unread)
+
+
+class Observer(Protocol):
+    """Who follows full passes: what it wants looked at before one goes first."""
+
+    def before(self, path: bytes, now: Moment) -> Work | None:
+        """Give the look that comes before a full pass over a folder; None where none is needed."""
+
+    def ended(self, path: bytes, passed: Pass, now: Moment) -> None:
+        """Take a full pass that is over."""
 
 
 class Passes:
@@ -94,6 +107,7 @@ class Passes:
         self.away = False  # the folder itself is not there
         self._mount = b""  # where it was when it was
         self._quick_at = self._full_at = float("-inf")
+        self.observer: Observer | None = None
         self.last: Pass | None = None
         self.full_passes = 0
         self.listed = 0  # directories, or parts of them
@@ -183,6 +197,10 @@ class Passes:
         if one.lost:
             self._end(one, now)
             return None
+        if one.full and self.observer is not None and not one.observed:
+            one.observed = True
+            if work := self.observer.before(self._folder.path, now):
+                return replace(work, record=partial(self._observed, work.record))
         if one.asked is not None and not one.position.todo and not one.asked_for:
             one.asked_for = True
             one.position = scan.Position(((one.asked.place, b"", one.asked.deep),))
@@ -229,6 +247,10 @@ class Passes:
         if self._now is not None and out_seconds >= HANGS_SECONDS:
             self._now.began += out_seconds
 
+    def _observed(self, record: Callable[[Any, Moment], None], result: object, now: Moment) -> None:
+        self._back(now)
+        record(result, now)
+
     def _stepped(self, one: Pass, step: scan.Step, now: Moment) -> None:
         """Hand on what a step of a scan read."""
         self._back(now)
@@ -241,7 +263,12 @@ class Passes:
                 self._dive(one, listing)
             if listing.directory == self._folder.path:
                 self._find_ground(one, listing)
-            directory_id = self._ledger.directory(listing.directory, one.number, listing.mtime_ns)
+                seen = (listing.device, listing.inode)
+                one.root = seen if one.root in ((0, 0), seen) else (-1, -1)
+            nested = one.root[0] > 0 and listing.device not in (0, one.root[0])
+            directory_id = self._ledger.directory(
+                listing.directory, one.number, listing.mtime_ns, nested=nested
+            )
             if listing.problem:
                 self._unreadable(one, directory_id, listing, now)
             else:
@@ -308,6 +335,8 @@ class Passes:
         elif one.full:  # what cannot be read any more because it is gone is nothing to tell
             self.unreadable = {path: why for path, why in self.unreadable.items() if path in one.unread}
             self._ledger.end_scan(one.number, now.wall, self._report(one, now))
+        if one.full and self.observer is not None:
+            self.observer.ended(self._folder.path, one, now)
         if one.full or self.last is None:
             self.last = one
         self._now = None

@@ -84,14 +84,76 @@ INSTANCE_REASONS: dict[str, str] = {
     " is it in another one, or half deleted?",
     # deleting, deleted
     "operator": "a person has it deleted (`archive delete`)",
+    # leaving, deleting, deleted: mirrored deletions
+    "removed": "its file was removed from its folder: deleted after its grace (`dicomsync deletions list`)",
+    "mirrored": "its file was removed from its folder, and this followed (`mirror_deletions`)",
+    "undone": "a person took its deletion back (`deletions undo`): it is stored again from its copy",
     # missed
     "left": "every file of it left the folder before it could be stored",
     "replaced": "its file was overwritten with another instance before it could be stored",
 }
+
+DELETION_REASONS: dict[str, str] = {
+    # nothing comes of it: the instance stays in the archive
+    "reappeared": "a file with it is there again",
+    "elsewhere": "another file holds it, or may: it was renamed, moved or copied",
+    "cancelled": "a person cancelled it (`deletions cancel`)",
+    "off": "its folder does not mirror any more",
+    "not-stored": "it is not stored: refused, in conflict, superseded, missed or deleted by a person",
+    "not-ours": "it was not stored from here: the archive had it already",
+    "rewritten": "the archive rewrites what it stores, so that it cannot be proved to be ours",
+    "uncompared": "its bytes could not be compared with the archive's",
+    "lost-there": "the archive does not have it any more",
+    "differs-there": "the archive has other bytes than were stored: somebody else replaced it",
+    "doubted-ledger": "it was stored before the ledger was restored or made anew, or that is not settled yet",
+    "other-folder": "a file in another folder has held it as well",
+    "other-disk": "it lay on another file system than its folder: one that is mounted below it, or was",
+    "backlog": "it did not come live: it was there before the daemon was, or a person had it stored",
+    "clock": "the clock was set back since it was stored, so that nobody knows how long ago that was",
+    "late": "its file left later than `delete_within` after it was stored: that is housekeeping",
+    # what it waits for
+    "frozen": "a person: the deletions of its folder are frozen",
+    "first-scan": "a full pass over its folder, without an error, that does not find it",
+    "second-scan": "a second such pass, `confirm_after` after the first",
+    "comparing": "the archive's copy to be compared with what was stored",
+    "grace": "the end of its grace, which goes on while the daemon is up and the folder healthy",
+    "report": 'nothing: mirror_deletions = "report", so that it is only told',
+    "study-open": "something of its study is being sent, asked about, deleted or in conflict",
+    "folders-unread": "every other folder to be read whole, without an error",
+    "files-unknown": "files somewhere that are still settling, or cannot be read: they might hold it",
+    "archive-away": "the archive to answer",
+    "no-room": "room for its copy in the trash (`undo_max_bytes`, or the disk of the ledger)",
+    "asking": "the archive to say that it has it no more",
+    "interrupted": "dicomsync was stopped between the intent and the answer; the archive still has it",
+    "unseen": "something was in the way when its file, or its folder, was looked at",
+    # a folder that is not proved to be the one it was: nothing of it is deleted
+    "not-enrolled": "its folder has no marker yet: `dicomsync deletions enrol FOLDER` places one",
+    "root-unreadable": "the folder cannot be read: is it mounted?",
+    "root-other": "the folder is not the one that was enrolled: another disk, or another directory",
+    "marker-missing": "the folder's marker is gone: another disk is mounted, or none",
+    "marker-unreadable": "the folder's marker cannot be read, or is none",
+    "marker-other": "the folder has another marker than was recorded: another disk is mounted",
+    # a folder that is frozen until a person has looked
+    "many": "more left in 24 hours than `max_deletions`",
+    "share": "more left in 24 hours than `max_deletion_share` of what is still there",
+    "directory-gone": "a directory right below the folder has gone with what was in it",
+    "emptied": "nothing is left in the folder: is it the right disk?",
+    "refused": "the archive refused to delete: may the credential do that?",
+    "cannot-delete": "this archive does not delete single instances: mirroring is off",
+    "not-gone": "the archive said that it deleted, and still has it",
+    "no-answer": "the archive gave no answer to the deletion, and still has it",
+    # what has the evidence begin again
+    "config": "the config changed, or dicomsync's version",
+    "enrolled": "the folder was enrolled anew",
+    "ledger": "the ledger was restored or made anew",
+    "healthy": "the folder is the one that was enrolled",
+    "nothing-left": "nothing that would be deleted is left",
+}
+"""Why nothing comes of a mirrored deletion, what it waits for, and what stops all of a folder's."""
 
 STATUS_WORDS = "the archive answered status {}, which says nothing about the instance"
 
 
 def words(code: str) -> str:
     """Say a reason code of these tables in words; `failures.in_words` knows Failure Reasons as well."""
-    return FILE_REASONS.get(code) or INSTANCE_REASONS.get(code) or code
+    return FILE_REASONS.get(code) or INSTANCE_REASONS.get(code) or DELETION_REASONS.get(code) or code

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from dicomsync import quiet
-from dicomsync.model import Folder, StatKey
+from dicomsync.model import MARKER, Folder, StatKey
 
 Sight = StatKey | str | None
 """What a look at one file saw: its key, what was in the way, or None: it is proved gone."""
@@ -68,7 +68,8 @@ class Listing:
     `proves_absence` says anything about names that are not in it. `below` are its sub-directories,
     where the scan does not dive into them itself. `mtime_ns` is the directory's own time, 0 where it is
     so fresh that a later change might leave it as it is. Of the folder itself, `away` says that it is not
-    there, and `mount` which mount point it was found on.
+    there, and `mount` which mount point it was found on. `device` and `inode` are of the directory that
+    was read, 0 where none was.
     """
 
     directory: bytes
@@ -82,6 +83,8 @@ class Listing:
     mtime_ns: int = 0
     away: bool = False
     mount: bytes = b""
+    device: int = 0
+    inode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +280,8 @@ def _read(
 def _listed(
     folder: Folder, directory: bytes, descriptor: int, after: bytes, most: int, samples: int, tempo: Tempo
 ) -> tuple[Listing, list[bytes]]:
-    mtime_ns = _settled_time(descriptor)
+    own = os.fstat(descriptor)
+    mtime_ns = _settled_time(own)
     wanted, unwanted = _patterns(folder.include), _patterns(folder.exclude)
     names: list[bytes] = []
     below: list[bytes] = []
@@ -289,7 +293,7 @@ def _listed(
             name = os.fsencode(item.name)
             out = bool(unwanted.match(item.name.lower()))
             if item.is_dir(follow_symlinks=False):
-                if not out:
+                if not out and name != MARKER:
                     below.append(name)
                 continue
             if item.is_symlink() and not out:
@@ -318,14 +322,25 @@ def _listed(
         )
     upto = names[-1] if cut else None
     mtime_ns = 0 if cut or after or problem else mtime_ns  # only a directory read as a whole was read then
-    listing = Listing(directory, entries, after, upto, not problem, problem, passed, mtime_ns=mtime_ns)
+    listing = Listing(
+        directory,
+        entries,
+        after,
+        upto,
+        not problem,
+        problem,
+        passed,
+        mtime_ns=mtime_ns,
+        device=own.st_dev & (2**63 - 1),
+        inode=StatKey.of(own).inode,
+    )
     below.sort()
     return listing, [os.path.join(directory, name) for name in below] if not after else []
 
 
-def _settled_time(descriptor: int) -> int:
+def _settled_time(directory: os.stat_result) -> int:
     """Give a directory's time, or 0 while it is so fresh that one more change could leave it the same."""
-    mtime_ns = StatKey.of(os.fstat(descriptor)).mtime_ns
+    mtime_ns = StatKey.of(directory).mtime_ns
     return mtime_ns if abs(time.time_ns() - mtime_ns) > FRESH_NS else 0
 
 

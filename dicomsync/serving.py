@@ -19,6 +19,7 @@ from dicomsync.config import Config
 from dicomsync.engine import Engine
 from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Reader
+from dicomsync.mirror_orders import Approve, Cancel, Enrol, Undo
 from dicomsync.wiring import archive_of, folders_of, keep_out
 
 Message = dict[str, Any]
@@ -60,6 +61,8 @@ class Desk:
                 yield {"alarms": _done(engine.order(partial(engine.saw, order))), "last": True}
             case orders.Heal():
                 yield {"healed": _done(engine.order(partial(engine.heal, order))), "last": True}
+            case Enrol() | Approve() | Cancel() | Undo():
+                yield {"instances": _done(engine.order(partial(engine.mirrored, order))), "last": True}
             case orders.Backfill():
                 yield from self._backfill(engine, order)
 

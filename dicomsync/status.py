@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dicomsync import failures, words
+from dicomsync import failures, mirror_report, words
 from dicomsync.concerns import Level
 from dicomsync.errors import LedgerProblem
 from dicomsync.ledger.guard import MADE_ANEW, WORDS
@@ -29,7 +29,7 @@ MEANINGS = {
     InstanceState.REJECTED: "refused by the archive: needs a person",
     InstanceState.SUPERSEDED: "a person kept another content under its UID: done with",
     InstanceState.MISSED: "left its folder before it could be stored: needs a person",
-    InstanceState.LEAVING: "to be deleted, in its grace period",
+    InstanceState.LEAVING: "its file was removed: to be deleted after its grace",
     InstanceState.DELETING: "being deleted",
     InstanceState.DELETED: "deleted",
 }
@@ -84,6 +84,8 @@ def _rest(status: dict[str, Any]) -> str:
             lines.append(f"    has not answered for {hangs}: is the server of this mount there?")
         if folder["lost"]:
             lines.append(f"    cannot be read since {words.span(folder['lost_seconds'])}: {folder['lost']}")
+    if status["deletions"]:
+        lines += ["", "Mirrored deletions", *mirror_report.lines(status["deletions"])]
     troubled = sum(case["n"] for case in status["cases"])
     if troubled:
         lines += ["", f"{words.count(troubled, 'case')} for a person: `dicomsync explain` lists them."]

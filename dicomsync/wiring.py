@@ -11,6 +11,7 @@ from pathlib import Path
 from dicomsync import dicomweb, mounts
 from dicomsync.batching import Caps
 from dicomsync.config import ArchiveConfig, Config, FolderConfig
+from dicomsync.deletion import Rules
 from dicomsync.errors import UsageProblem
 from dicomsync.hands import Threads
 from dicomsync.model import Folder
@@ -100,6 +101,24 @@ def caps_of(config: Config) -> Caps:
     return Caps(batch.quiet, batch.max_wait, batch.max_instances, batch.max_bytes)
 
 
+def deletions_of(config: Config) -> Rules:
+    """Turn `[deletions]` into what mirrored deletions are judged by."""
+    given = config.deletions
+    return Rules(
+        given.confirm_after,
+        given.grace,
+        given.max_deletions,
+        given.max_deletion_share,
+        given.undo_window,
+        given.undo_max_bytes,
+    )
+
+
+def trash_of(config: Config) -> bytes:
+    """Give the private directory beside the ledger that keeps copies of what was deleted."""
+    return os.fsencode(f"{os.path.realpath(config.ledger.path)}.trash")
+
+
 def folders_of(config: Config, paths: Sequence[Path] = ()) -> list[Folder]:
     """Turn the configured folders, or just `paths`, into what the scan takes.
 
@@ -173,6 +192,8 @@ def _folder(config: FolderConfig, path: str, kind: str, is_file: bool) -> Folder
         config.start == "new",
         config.watch == "events" or (config.watch == "auto" and local),
         config.scan_ops_per_second,
+        config.mirror_deletions,
+        config.delete_within,
     )
 
 

@@ -84,7 +84,7 @@ class Clock:
 
 
 def test_what_is_sent_takes_as_long_as_the_rate_says_however_it_is_cut() -> None:
-    for size in (1, 5_000, 40_000, 1_000_000):
+    for size in (100, 5_000, 40_000, 1_000_000):
         clock = Clock()
         throttle = Throttle(((0, 100_000),), now=clock, sleep=clock.sleep, minute=lambda: 0)
         chunks = [b"x" * size] * (1_000_000 // size)

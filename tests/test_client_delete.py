@@ -178,6 +178,13 @@ def test_orthanc_deletes_beside_its_dicomweb_root(uids: tuple[str, ...], level: 
     assert list(query["Query"]) == ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"][: len(uids)]
 
 
+def test_what_orthanc_has_twice_is_left_alone_where_just_one_is_meant() -> None:
+    orthanc = FakeOrthanc(ID, TWIN)
+    with ScriptedServer(answering(orthanc)) as server, pytest.raises(Refused, match="more than once"):
+        client(server, "orthanc", path="/dicom-web").delete(STUDY, SERIES, SOP, alone=True)
+    assert asked(server) == ["POST /tools/find"]
+
+
 def test_orthanc_has_it_no_longer() -> None:
     with ScriptedServer(answering(FakeOrthanc())) as server:
         assert client(server, "orthanc", path="/dicom-web").delete(STUDY) == Deletion(Outcome.ABSENT, 200)

@@ -44,6 +44,7 @@ def facts(**changes: Any) -> Facts:
         "last_answer_seconds": 5.0,
         "studies": {"known": 1, "pending": 0},
         "lost": {"missing": 0, "differs": 0},
+        "deletions": [],
         "counts": {state.value: 0 for state in InstanceState} | {"stored": 7},
         "files": {state.value: 0 for state in FileState} | {"ready": 7},
         "cases": [],
@@ -79,6 +80,11 @@ def facts(**changes: Any) -> Facts:
 
 def case(state: str, n: int = 3, what: str = "instance") -> list[Facts]:
     return [{"what": what, "state": state, "reason": "differs", "n": n, "seconds": 86400.0}]
+
+
+def mirror(**more: str) -> list[Facts]:
+    usual = {"number": 1, "path": "/data/secret", "mode": "on", "enrolled": True, "waiting": 3, "deleted": 2}
+    return [{**usual, "unhealthy": "", "frozen": "", "frozen_seconds": None, **more}]
 
 
 def trouble(kind: str, seconds: float = 840.0) -> Facts:
@@ -126,6 +132,11 @@ ALL: dict[str, tuple[Facts, Level, str, str]] = {
     "folder-left-out": (
         {"folders__0__excluded": 9, "folders__0__sampled": 5, "folders__0__sampled_dicom": 5},
         *(Level.NOTE, "5 of 5 looked into are DICOM", "doctor"),
+    ),
+    "deletions-frozen": ({"deletions": mirror(frozen="many")}, Level.PERSON, "frozen", "deletions list"),
+    "deletions-waiting": (
+        {"deletions": mirror(unhealthy="marker-missing")},
+        *(Level.NOTE, "marker is gone", "deletions list"),
     ),
     "missing": ({"cases": case("missing", what="stored")}, Level.PERSON, "3 instances", "verify"),
     "differs": ({"cases": case("differs", what="stored")}, Level.PERSON, "other bytes", "--bytes"),

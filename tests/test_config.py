@@ -710,3 +710,55 @@ def test_whatever_stands_in_it_a_config_is_read_or_the_key_at_fault_is_named(
         keys = {config.shown(key) for key in data} | {"archive", "ledger", "folders"}
         for line in lines:
             assert any(line.startswith(key) for key in keys), line
+
+
+# mirrored deletions
+
+
+def test_mirrored_deletions_are_off_and_careful_unless_it_says_otherwise() -> None:
+    found = config.parse(WHOLE + FOLDER)
+    (folder,) = found.folders
+    assert (folder.mirror_deletions, folder.delete_within) == ("off", 86_400)
+    rules = wiring.deletions_of(found)
+    assert (rules.confirm_after_seconds, rules.grace_seconds) == (600, 72 * 3600)
+    assert (rules.max_deletions, rules.max_share, rules.undo_seconds) == (20, 0.02, 30 * 86_400)
+    assert config.warnings(found) == []
+
+
+def test_always_and_off_are_words_of_their_keys_and_shares_may_be_in_percent() -> None:
+    text = FOLDER + 'mirror_deletions = "on"\ndelete_within = "always"\n'
+    more = (
+        '[deletions]\nmax_deletion_share = "2.5%"\nundo_window = "off"\nconfirm_after = "1s"\ngrace = "2s"\n'
+    )
+    found = config.parse(WHOLE + text + more)
+    assert found.folders[0].delete_within is None
+    assert (found.deletions.max_deletion_share, found.deletions.undo_window) == (0.025, None)
+    told = config.warnings(found)
+    assert [line.split()[0] for line in told] == [
+        "deletions.confirm_after",
+        "deletions.grace",
+        "deletions.undo_window",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "max_deletions = 0",
+        "max_deletions = true",
+        "max_deletion_share = 1.1",
+        'max_deletion_share = "101%"',
+        "max_deletion_share = nan",
+        'max_deletion_share = "some"',
+        'grace = "never"',
+        'undo_window = "always"',
+        "undo_max_bytes = 0",
+    ],
+)
+def test_a_knob_that_makes_no_sense_is_told(line: str) -> None:
+    assert only(f"{WHOLE}[deletions]\n{line}\n").startswith(f"deletions.{line.split()[0]}")
+
+
+def test_a_mode_or_a_window_that_makes_no_sense_is_told() -> None:
+    assert only(WHOLE + FOLDER + 'mirror_deletions = "yes"\n').startswith("folders.1.mirror_deletions")
+    assert only(WHOLE + FOLDER + 'delete_within = "off"\n').startswith("folders.1.delete_within")

@@ -10,6 +10,7 @@ import pytest
 from dicomsync import cli, errors, reasons
 from dicomsync.model import FileState, InstanceState
 
+REASONS = reasons.FILE_REASONS | reasons.INSTANCE_REASONS | reasons.DELETION_REASONS
 PAGE = (Path(__file__).parent.parent / "docs" / "when-something-is-wrong.md").read_text()
 HEADINGS = [line.removeprefix("### ") for line in PAGE.splitlines() if line.startswith("### ")]
 
@@ -19,7 +20,7 @@ def test_every_state_has_its_section(state: str) -> None:
     assert state in {name for heading in HEADINGS for name in heading.split(", ")}
 
 
-@pytest.mark.parametrize("code", [code for code in reasons.FILE_REASONS | reasons.INSTANCE_REASONS if code])
+@pytest.mark.parametrize("code", [code for code in REASONS if code])
 def test_every_reason_stands_in_a_table(code: str) -> None:
     rows = [line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `")]
     assert any(f"`{code}`" in row for row in rows)
@@ -28,7 +29,7 @@ def test_every_reason_stands_in_a_table(code: str) -> None:
 def test_no_reason_stands_there_that_there_is_not() -> None:
     rows = [line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `")]
     told = {code for row in rows for code in re.findall(r"`([^`]+)`", row)}
-    assert told - {"failure-…", "status-…"} <= (reasons.FILE_REASONS | reasons.INSTANCE_REASONS).keys()
+    assert told - {"failure-…", "status-…"} <= REASONS.keys()
 
 
 def test_every_exit_code_has_its_section() -> None:

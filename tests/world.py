@@ -17,11 +17,12 @@ import pytest
 
 from dicomsync import dicomweb, report
 from dicomsync.batching import Caps
-from dicomsync.dicomweb import Failed, Identified, Part, Referenced, StoreAnswer, StoreResponse
+from dicomsync.deletion import Rules
+from dicomsync.dicomweb import Deletion, Failed, Identified, Part, Referenced, StoreAnswer, StoreResponse
 from dicomsync.engine import Engine
 from dicomsync.errors import NoAnswer, NotThere, Refused
 from dicomsync.ledger import Ledger, Reader
-from dicomsync.model import DUE, FileState, Folder, InstanceState, Moment
+from dicomsync.model import DUE, FileState, Folder, InstanceState, Mirror, Moment
 from dicomsync.samples import instance
 from dicomsync.scan import look
 from dicomsync.work import AfterStore, Pace
@@ -68,6 +69,8 @@ class FakeArchive:
     asked: list[set[str]] = field(default_factory=list)  # the SOP Instance UIDs of each search
     on_part: Callable[[], None] = lambda: None
     in_flight: set[str] = field(default_factory=set)
+    deletions: list[tuple[str, str, str]] = field(default_factory=list)
+    delete_answers: list[Callable[[str], None]] = field(default_factory=list)  # to the deletes to come
     of_study: str | None = None  # what the last store named in its URL
 
     @property
@@ -116,6 +119,16 @@ class FakeArchive:
         if sop not in self.held:
             raise NotThere("not there", status=404)
         yield iter([self.held[sop]])
+
+    def delete(self, study: str, series: str, sop: str, *, alone: bool) -> Deletion:
+        assert alone, "one thing, or nothing"
+        self._reach()
+        self.deletions.append((study, series, sop))
+        if self.delete_answers:
+            self.delete_answers.pop(0)(sop)
+        elif self.held.pop(sop, None) is None:
+            return Deletion(dicomweb.Outcome.ABSENT, 404)
+        return Deletion(dicomweb.Outcome.DELETED, 200)
 
     def _reach(self) -> None:
         if self.down:
@@ -171,6 +184,8 @@ class World:
         self.folder = home / "in"
         self.folder.mkdir()
         self.ledger_path = home / "ledger.db"
+        self.trash = home / "ledger.db.trash"
+        self.more_folders: list[Folder] = []
         self.archive = FakeArchive(kind)
         monkeypatch.setattr(dicomweb, "client_for", lambda _archive: self.archive)
         self.now = Moment(os.stat(home).st_ctime + 3600, 1000.0)
@@ -182,18 +197,36 @@ class World:
         self.sends = True
         self.mends = False
         self.after_store: AfterStore = "none"
+        self.mirror: Mirror = "off"
+        self.within_seconds: float | None = 86_400.0
+        self.rules = Rules()
         self.start()
 
     def start(self) -> None:
         """Start an engine, as after a restart: whatever was in memory is gone."""
         self.hands = SameThread()
         self.ledger = Ledger.open(self.ledger_path, mends=self.mends)
-        folder = Folder(os.fsencode(self.folder), settle_seconds=self.settle_seconds, new_only=self.new_only)
+        folder = Folder(
+            os.fsencode(self.folder),
+            settle_seconds=self.settle_seconds,
+            new_only=self.new_only,
+            mirror=self.mirror,
+            delete_within_seconds=self.within_seconds,
+        )
         pace = Pace(
             self.now, self.caps, 30.0, self.transfers, self.once, self.sends, after_store=self.after_store
         )
         archive = dicomweb.Archive(URL)
-        self.engine = Engine(self.ledger, [folder], archive, pace, self.hands, random.Random(1))
+        self.engine = Engine(
+            self.ledger,
+            [folder, *self.more_folders],
+            archive,
+            pace,
+            self.hands,
+            random.Random(1),
+            self.rules,
+            os.fsencode(self.trash),
+        )
         self.engine.begin(self.now)
 
     def die(self) -> None:

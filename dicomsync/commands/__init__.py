@@ -20,6 +20,7 @@ COMMANDS = {
     "archive": ("archive", "DICOMweb by hand: store, retrieve, search, delete."),
     "backfill": ("backfill", "Store what is not stored yet, once, and say how it went."),
     "conflicts": ("conflicts", "Other contents under one UID: list, diff, resolve."),
+    "deletions": ("deletions", "Mirrored deletions: enrol, list, approve, cancel, undo."),
     "demo": ("tryout", "Show the whole way in a minute."),
     "doctor": ("prepare", "Check config, folders, ledger and archive."),
     "explain": ("look", "Tell the life of one file, study or instance."),

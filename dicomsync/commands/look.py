@@ -13,7 +13,7 @@ import click
 
 from dicomsync import logs
 from dicomsync.commands.options import configured, duration, ledger_at_once, ledger_path, load
-from dicomsync.errors import LedgerProblem, UsageProblem
+from dicomsync.errors import DeletionsFrozen, LedgerProblem, UsageProblem
 
 if TYPE_CHECKING:
     from dicomsync.model import Folder
@@ -34,10 +34,11 @@ def status(
     as_json: bool,
     watch: bool,
     every: float | None,
-) -> None:
+) -> int:
     """Say how it stands: what is wrong and what helps, ages, counts, folders.
 
-    With --watch and --json together it prints a line of JSON each time.
+    With --watch and --json together it prints a line of JSON each time. Ends with 22 where the mirrored
+    deletions of a folder are frozen.
     """
     logs.configure(-1 if quiet else verbosity)
     from dicomsync import facts
@@ -54,7 +55,8 @@ def status(
     def shown(found: facts.Facts) -> str:
         return json.dumps(found) if as_json else statuses.text(found)
 
-    click.echo(shown(look()))
+    found = look()
+    click.echo(shown(found))
     if watch and sys.stdout.isatty() and not as_json:
         from dicomsync import progress
 
@@ -65,6 +67,7 @@ def status(
             click.echo("\n" * (not as_json) + shown(look()))
         except LedgerProblem as problem:
             click.echo(f"{problem.message} {problem.hint}", err=True)
+    return DeletionsFrozen.exit_code if any(one["frozen"] for one in found["deletions"]) else 0
 
 
 @click.command()

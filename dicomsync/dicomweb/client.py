@@ -185,8 +185,11 @@ class Client:
         *,
         reject_code: str = "113039^DCM",
         wait_seconds: float = 60,
+        alone: bool = False,
     ) -> Deletion:
         """Delete a study, series or instance in the archive's own way, which is found out if need be.
+
+        With `alone`, nothing is deleted where the archive has more than one thing under these UIDs.
 
         dcm4chee hides it under `reject_code` (113039: it may be stored again). Google may take longer
         than `wait_seconds`. It is safe to ask again after NoAnswer.
@@ -195,7 +198,7 @@ class Client:
         if not self._is_known:
             self.identify()
         uids = tuple(uid for uid in (study, series, sop) if uid is not None)
-        return delete.delete(self._session, self.kind, uids, reject_code, wait_seconds)
+        return delete.delete(self._session, self.kind, uids, reject_code, wait_seconds, alone=alone)
 
     def _need(self, offered: bool, words: str) -> None:
         if not offered:

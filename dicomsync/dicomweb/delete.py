@@ -59,9 +59,18 @@ class Deletion:
 
 
 def delete(
-    session: Session, kind: Kind, uids: tuple[str, ...], reject_code: str, wait_seconds: float
+    session: Session,
+    kind: Kind,
+    uids: tuple[str, ...],
+    reject_code: str,
+    wait_seconds: float,
+    *,
+    alone: bool = False,
 ) -> Deletion:
-    """Delete what these UIDs name, from the study down, in the kind's way; safe to repeat."""
+    """Delete what these UIDs name, from the study down, in the kind's way; safe to repeat.
+
+    Raises Refused with `alone` where several things have these UIDs: then nothing was deleted.
+    """
     match kind.delete:
         case "none":
             raise UsageProblem(
@@ -69,7 +78,7 @@ def delete(
                 hint="use its own interface (DeleteImageSet).",
             )
         case "rest":
-            if orthanc.delete(session, uids):
+            if orthanc.delete(session, uids, alone=alone):
                 return Deletion(Outcome.DELETED, 200)
             return _absent(session, uids, 200)
         case "reject":

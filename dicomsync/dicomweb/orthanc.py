@@ -6,7 +6,7 @@ import json
 import re
 from typing import Final
 
-from ..errors import BadAnswer
+from ..errors import BadAnswer, Refused
 from .bodies import BytesPart, SinglePartBody
 from .session import Session
 from .wire import refused
@@ -29,14 +29,22 @@ def version(session: Session) -> str | None:
     return version if isinstance(version, str) and _VERSION.fullmatch(version) else ""
 
 
-def delete(session: Session, uids: tuple[str, ...]) -> bool:
+def delete(session: Session, uids: tuple[str, ...], *, alone: bool = False) -> bool:
     """Delete a study, series or instance, named by its UIDs from the study down; False if there is none.
 
-    Orthanc may have it several times, under several Patient IDs: all of them are deleted.
+    Orthanc may have it several times, under several Patient IDs: all of them are deleted, or with `alone`
+    none (Refused).
     """
     level, path = _LEVELS[len(uids)]
     deleted = False
-    for identifier in _find(session, level, uids):
+    identifiers = _find(session, level, uids)
+    if alone and len(identifiers) > 1:
+        raise Refused(
+            "the archive has it more than once, under several Patient IDs; nothing was deleted",
+            hint="look at them there, and delete the one that is meant.",
+            status=409,
+        )
+    for identifier in identifiers:
         answer = session.ask("DELETE", f"{_root(session)}/{path}/{identifier}", accept=_JSON)
         if answer.status not in (200, 404):  # 404: someone else was quicker
             raise refused(answer.status, answer.headers, _ADVICE)

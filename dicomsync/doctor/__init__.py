@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dicomsync import wiring
 from dicomsync.config import Config
-from dicomsync.doctor import archive, certificate, credential, folders, ledger, writing
+from dicomsync.doctor import archive, certificate, credential, folders, ledger, mirrors, writing
 from dicomsync.doctor.check import Check, State, as_json, attempt, exit_code, looked, ok, text, user
 
 __all__ = ["Check", "State", "as_json", "examine", "exit_code", "text"]
@@ -35,6 +35,7 @@ def examine(source: str, load: Callable[[], Config], *, write_test: bool = False
     if not isinstance(where, Check):
         checks += looked("credential", lambda: credential.examine(where), ANSWER_SECONDS)
     checks += folders.examine(config)
+    checks += looked("deletions", lambda: mirrors.examine(config))
     url = config.archive.url.rstrip("/")
     checks += looked("ledger", lambda: ledger.examine(Path(config.ledger.path), url))
     if isinstance(where, Check):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dicomsync.ledger.conflict_reader import Conflict, ConflictSum, Copy
     from dicomsync.ledger.conflicts import RESOLVING
     from dicomsync.ledger.reader import Outcome, Reader
+    from dicomsync.ledger.removals import Removal, RootRow
     from dicomsync.ledger.retries import Scope
     from dicomsync.ledger.rows import DueStudy, FileRow, NewFile, Scan, ends
     from dicomsync.ledger.standing import Counts, Standing
@@ -33,6 +34,8 @@ __all__ = [
     "NewFile",
     "Outcome",
     "Reader",
+    "Removal",
+    "RootRow",
     "Scan",
     "Scope",
     "Standing",
@@ -44,6 +47,7 @@ _MODULES = {
     "conflict_reader": ("Conflict", "ConflictSum", "Copy"),
     "conflicts": ("RESOLVING",),
     "reader": ("Outcome", "Reader"),
+    "removals": ("Removal", "RootRow"),
     "retries": ("Scope",),
     "rows": ("DueStudy", "FileRow", "NewFile", "Scan", "ends"),
     "standing": ("Counts", "Standing"),

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from dicomsync.ledger import tallies
 from dicomsync.ledger.deletions import BY_PERSON, DeletionVerbs
 from dicomsync.ledger.guard import Doubt
+from dicomsync.ledger.mirrors import LEDGER_FROM, MirrorVerbs
 from dicomsync.ledger.opening import problem
 from dicomsync.ledger.pruning import PRUNABLE, Prunable
 from dicomsync.ledger.salvage import Left
@@ -21,7 +22,7 @@ DOUBTED = "doubted"
 _NEWER_SECONDS = 3600.0  # a share's clock may be that wrong, and a file no older than it seems
 
 
-class CareVerbs(DeletionVerbs):
+class CareVerbs(DeletionVerbs, MirrorVerbs):
     """Verbs of a ledger that is not the whole memory, and of one that is larger than it need be."""
 
     doubt: Doubt | None = None
@@ -49,6 +50,8 @@ class CareVerbs(DeletionVerbs):
         self._touched.update(int(row[0]) for row in rows)
         self._db.execute("UPDATE instances SET looks = 0 WHERE state = 'unconfirmed'")
         self._db.execute("UPDATE folders SET scanned_at = NULL")  # the next pass is the first since
+        self.distrust(LEDGER_FROM)
+        self.begin_again("ledger", doubt.at)
         self.doubt, self.doubt_is_new = doubt, True
 
     def recall_doubt(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import Any
 
@@ -61,14 +62,18 @@ class FileVerbs:
         ).fetchone()
         return None if row is None else int(row[0])
 
-    def directory(self, path: bytes, scan: Scan, mtime_ns: int = 0) -> int:
-        """Record that a pass read this directory, and the time it had then; gives its row."""
+    def directory(self, path: bytes, scan: Scan, mtime_ns: int = 0, *, nested: bool = False) -> int:
+        """Record that a pass read this directory, and the time it had then; gives its row.
+
+        `nested`: it was on another file system than its folder; that is kept.
+        """
         row = self._db.execute(
-            """INSERT INTO directories (folder_id, path, shown, scan, mtime_ns) VALUES (?, ?, ?, ?, ?)
+            """INSERT INTO directories (folder_id, path, shown, scan, mtime_ns, nested)
+            VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT (path) DO UPDATE SET folder_id = excluded.folder_id, scan = excluded.scan,
-                mtime_ns = excluded.mtime_ns
+                mtime_ns = excluded.mtime_ns, nested = max(nested, excluded.nested)
             RETURNING id""",
-            (scan.folder_id, path, _shown(path), scan.number, mtime_ns),
+            (scan.folder_id, path, _shown(path), scan.number, mtime_ns, int(nested)),
         ).fetchone()
         return int(row[0])
 
@@ -184,7 +189,24 @@ def source_of(
         WHERE f.instance_id = ? AND f.state = 'ready' AND f.id IS NOT ? ORDER BY 2 LIMIT 1""",
         (instance_id, but_file),
     ).fetchall()
-    return Source(rows[0][0], bytes(rows[0][1]), StatKey(*tuple(rows[0])[2:])) if rows else None
+    return (
+        Source(rows[0][0], bytes(rows[0][1]), StatKey(*tuple(rows[0])[2:]))
+        if rows
+        else _kept(db, instance_id)
+    )
+
+
+def _kept(db: sqlite3.Connection | sqlite3.Cursor, instance_id: int) -> Source | None:
+    """Give the copy that was kept of an instance, where a person takes its deletion back.
+
+    It is no file of any folder: its number is that of its removal, below zero.
+    """
+    row = db.execute(
+        """SELECT id, kept, kept_key FROM removals
+        WHERE instance_id = ? AND stage = 'undone' AND kept IS NOT NULL ORDER BY id DESC LIMIT 1""",
+        (instance_id,),
+    ).fetchone()
+    return None if row is None else Source(-row[0], bytes(row[1]), StatKey(**json.loads(row[2])))
 
 
 def _shown(name: bytes) -> str | None:

@@ -40,7 +40,8 @@ class InstanceVerbs(FileVerbs):
         path = source.path if source else None
         reason = row[6] if state is InstanceState.CONFLICT else ""
         yielded, resolving = reason == "other-file", reason == "resolving"
-        return Known(row[0], state, study[0], row[3], row[4], row[5], path, yielded, resolving)
+        mirrored = state is InstanceState.DELETED and row[6] == "mirrored"
+        return Known(row[0], state, study[0], row[3], row[4], row[5], path, yielded, resolving, mirrored)
 
     def study(self, study_instance_uid: str, wall: float) -> int:
         """Give the row of a study, made when it is new."""
@@ -106,7 +107,8 @@ class InstanceVerbs(FileVerbs):
         self._db.execute(
             """UPDATE instances SET study_id = ?, series_instance_uid = ?, sop_class_uid = ?,
                 transfer_syntax_uid = ?, size_bytes = ?, preamble = ?, sha256 = ?, attempts = 0,
-                unclear = 0, likeness = '' WHERE id = ?""",
+                unclear = 0, likeness = '', stored_at = NULL, verified_at = NULL, found = '',
+                found_at = NULL, check_at = NULL WHERE id = ?""",
             (
                 study_id,
                 whole.series_instance_uid,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Migrations
 
 from dicomsync.ledger import tallies
-from dicomsync.ledger.conditions import CLAIMED, LOST, UNCLAIMED, WAITING, listed
+from dicomsync.ledger.conditions import CLAIMED, LOST, OPEN, STAGES, UNCLAIMED, WAITING, listed
 from dicomsync.model import FileState, InstanceState
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ _TABLES = (
         path BLOB NOT NULL UNIQUE,
         shown TEXT, -- the path in escapes, where it is not UTF-8
         scan INTEGER NOT NULL DEFAULT 0, -- the latest scan that read it
-        mtime_ns INTEGER NOT NULL DEFAULT 0 -- its time when it was last read whole; 0: to be read again
+        mtime_ns INTEGER NOT NULL DEFAULT 0, -- its time when it was last read whole; 0: to be read again
+        nested INTEGER NOT NULL DEFAULT 0 -- 1: it was once on another file system than its folder
     ) STRICT""",
     f"""CREATE TABLE files (
         id INTEGER PRIMARY KEY,
@@ -122,6 +123,36 @@ _TABLES = (
         event TEXT NOT NULL,
         detail TEXT NOT NULL DEFAULT ''
     ) STRICT""",
+    """CREATE TABLE roots ( -- folders whose deletions are mirrored, or were
+        id INTEGER PRIMARY KEY,
+        path BLOB NOT NULL UNIQUE,
+        mode TEXT NOT NULL CHECK (mode IN ('off', 'report', 'on')),
+        conditions TEXT NOT NULL, -- of the config; where they change, evidence begins again
+        identity TEXT, -- what tells it from another folder in its place, as JSON; NULL: not enrolled
+        enrolled_at REAL,
+        seconds REAL NOT NULL DEFAULT 0, -- how long it was seen to be healthy: its own clock
+        unhealthy TEXT NOT NULL DEFAULT '', -- why it is not, when last looked at
+        frozen TEXT NOT NULL DEFAULT '', -- the guard that was tripped
+        frozen_at REAL
+    ) STRICT""",
+    f"""CREATE TABLE removals ( -- instances whose last file has left a folder that mirrors
+        id INTEGER PRIMARY KEY,
+        root_id INTEGER NOT NULL REFERENCES roots (id),
+        instance_id INTEGER NOT NULL,
+        stage TEXT NOT NULL CHECK (stage IN ({listed(STAGES)})),
+        reason TEXT NOT NULL DEFAULT '', -- why it is over, or what it was last kept back by
+        was TEXT NOT NULL DEFAULT '', -- the instance's reason while it was stored
+        left_at REAL NOT NULL, -- wall seconds; what follows is in the folder's own seconds
+        first_scan INTEGER, -- the pass that first proved it absent
+        first_seconds REAL, -- when that was over
+        graced_seconds REAL, -- when the second one was over
+        directory_gone INTEGER NOT NULL DEFAULT 0, -- its top-level directory has gone as well
+        approved INTEGER NOT NULL DEFAULT 0,
+        ended_seconds REAL,
+        kept BLOB, -- the path of its copy in the trash
+        kept_key TEXT, -- its size, times and inode, as JSON
+        kept_seconds REAL
+    ) STRICT""",
     """CREATE TABLE readings (
         id INTEGER PRIMARY KEY, -- a header job that is out, or that its process did not survive
         files TEXT NOT NULL -- path, size, times and inode of each file it was handed, as JSON
@@ -154,6 +185,11 @@ _INDEXES = (
     "CREATE INDEX studies_due ON studies (due_at) WHERE pending > 0",
     "CREATE INDEX studies_due_live ON studies (due_at) WHERE live > 0",
     "CREATE INDEX history_of ON history (what, row)",
+    f"CREATE UNIQUE INDEX removals_open ON removals (instance_id) WHERE {OPEN}",
+    "CREATE INDEX removals_of ON removals (instance_id)",
+    "CREATE INDEX files_earlier ON files (size_bytes) WHERE reason = 'earlier'",
+    "CREATE INDEX directories_nested ON directories (path) WHERE nested = 1",
+    "CREATE INDEX removals_kept ON removals (kept_seconds) WHERE kept IS NOT NULL",
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from dicomsync.ledger.conditions import OPEN
+
 
 @dataclass(frozen=True, slots=True)
 class Prunable:
@@ -34,7 +36,9 @@ PRUNABLE = {
     "batches": """answered_at < :before
         AND id NOT IN (SELECT batch_id FROM instances WHERE batch_id IS NOT NULL)
         AND id < (SELECT max(id) FROM batches)""",
-    "files": """state = 'gone' AND seen_at < :before AND (instance_id IS NULL OR instance_id IN
+    "files": f"""state = 'gone' AND NOT EXISTS (SELECT 1 FROM removals r
+            WHERE r.instance_id = files.instance_id AND r.{OPEN})
+        AND seen_at < :before AND (instance_id IS NULL OR instance_id IN
         (SELECT id FROM instances WHERE state IN ('stored', 'deleted') AND sha256 IS NOT NULL))""",
 }
 """What may be forgotten of each table, as SQL. A stored content that comes back is known by its SHA-256."""

@@ -51,7 +51,7 @@ def _deletions(connection: sqlite3.Connection) -> list[Deletion]:
             """SELECT s.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.sop_class_uid,
                 i.transfer_syntax_uid, i.preamble, i.size_bytes, i.sha256
             FROM instances i NOT INDEXED JOIN studies s ON s.id = i.study_id
-            WHERE i.state IN ('deleting', 'deleted')"""
+            WHERE i.state IN ('deleting', 'deleted') AND i.reason <> 'mirrored'"""
         )  # taken one by one: where the file breaks off, what was read before is kept
         found.extend((Whole(StatKey(row[6], 0, 0, 0), *row[:6]), row[7]) for row in rows)
     return found

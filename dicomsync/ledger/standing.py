@@ -14,6 +14,7 @@ from dicomsync.ledger import opening
 from dicomsync.ledger.cases import CaseQueries
 from dicomsync.ledger.conditions import LOST, WAITING
 from dicomsync.ledger.guard import Doubt
+from dicomsync.ledger.removals import MirrorReader
 from dicomsync.states import FileState, InstanceState, Sighting
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Counts:
     instances: Mapping[InstanceState, int]
 
 
-class Standing(CaseQueries):
+class Standing(CaseQueries, MirrorReader):
     """A reader of the ledger, to be used in a `with` block: one look, then closed."""
 
     def __init__(self, connection: sqlite3.Connection, *, own: bool = True) -> None:

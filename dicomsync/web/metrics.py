@@ -52,6 +52,7 @@ def exposition(ledger: Path) -> tuple[bytes, bool]:
         yield _readable(True)
         yield from _standing(found)
         yield from _folders(found)
+        yield from _deletions(found["deletions"])
         yield from _stored(stored)
         yield from _requests(requests)
         yield _counter("retries", "Instances that had to be asked about, or sent again.", "cause", retries)
@@ -187,6 +188,17 @@ def _folders(found: Facts) -> Iterator[Metric]:
     yield _gauges("folder_hanging_seconds", "For how long it has not answered.", "folder", hangs)
     watched = {key: one == "events" for key, one in of(lambda one: one["watch"]).items() if one is not None}
     yield _gauges("folder_watched", "Whether changes in it are heard of at once.", "folder", watched)
+
+
+def _deletions(folders: Rows) -> Iterator[Metric]:
+    def of(key: str) -> dict[str, Any]:
+        return {str(one["number"]): one[key] for one in folders}
+
+    frozen = {number: bool(why) for number, why in of("frozen").items()}
+    words = "Whether a guard has frozen the mirrored deletions of a folder."
+    yield _gauges("deletions_frozen", words, "folder", frozen)
+    yield _gauges("deletions_waiting", "Mirrored deletions that wait.", "folder", of("waiting"))
+    yield _gauges("deletions_done", "Instances that were deleted.", "folder", of("deleted"))
 
 
 def _stored(rows: Rows) -> Iterator[Metric]:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dicomsync import __version__, facts, failures, status, words
+from dicomsync import __version__, facts, failures, mirror_report, status, words
 from dicomsync.concerns import Level
 from dicomsync.handles import handle
 from dicomsync.model import DUE, FileState, InstanceState
@@ -77,7 +77,7 @@ def _values(view: View) -> dict[str, Any]:
         "instances": [(one, found["counts"][one], status.MEANINGS[one]) for one in InstanceState],
         "files": [(one, found["files"][one], status.MEANINGS[one]) for one in FileState],
         "daemon": status.daemon(found["daemon"]),
-        "deletions": sum(found["counts"][one] for one in ("leaving", "deleting", "deleted")),
+        "deletions": [_deletions(one) for one in found["deletions"]],
     }
 
 
@@ -191,3 +191,13 @@ def _folder(one: facts.Facts, running: bool) -> dict[str, Any]:
         "watch": watch,
         "hints": status.passed_over(one) if not one["lost"] else [],
     }
+
+
+def _deletions(one: facts.Facts) -> dict[str, str]:
+    """Say how the mirrored deletions of a folder stand."""
+    how = mirror_report.mode(one)
+    if one["frozen"]:
+        how = f"FROZEN: {failures.in_words(one['frozen'])}"
+    elif one["unhealthy"]:
+        how = f"nothing is deleted now: {failures.in_words(one['unhealthy'])}"
+    return {"name": f"folder {one['number']}", "how": how, "n": mirror_report.counts(one)}

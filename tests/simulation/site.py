@@ -33,7 +33,9 @@ from .hands import Hands
 from .ledgers import Faults, Module, lose
 from .oracle import Oracle, Violation, promise
 
-ROOMS_THAT_READ = tuple(f"dicomsync.{room}" for room in ("scan", "jobs", "header", "visits", "copies"))
+ROOMS_THAT_READ = tuple(
+    f"dicomsync.{room}" for room in ("quiet", "scan", "jobs", "header", "visits", "copies")
+)
 FOLDERS = (b"/one", b"/two")
 DIRECTORIES = tuple(root + below for root in FOLDERS for below in (b"", b"/a", b"/b"))
 NAMES = (b"1.dcm", b"2.dcm", b"3.DCM", b"\xff\xfe.dcm")
@@ -86,7 +88,9 @@ class Site:
         logging.disable(logging.CRITICAL)  # a life says a lot
         self.stack.callback(logging.disable, logging.NOTSET)
         seen = DiskOs(self.disk)
-        clock = SimpleNamespace(time_ns=lambda: int(self.wall * 1e9), time=lambda: self.wall)
+        clock = SimpleNamespace(
+            time_ns=lambda: int(self.wall * 1e9), time=lambda: self.wall, monotonic=lambda: self.mono
+        )
         for room in ROOMS_THAT_READ:
             self.stack.enter_context(mock.patch(f"{room}.os", seen))
         self.stack.enter_context(mock.patch("dicomsync.scan.time", clock))
