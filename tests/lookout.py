@@ -75,6 +75,12 @@ class Post:
                 self.numbers += 1
                 self._file(FileState.HELD, reason, StatKey(1, 1, 1, self.numbers), None)
 
+    def freeze(self, why: str) -> None:
+        """Record that a guard has frozen the mirrored deletions of the folder."""
+        with self.ledger.transaction():
+            root = self.ledger.mirror(FOLDER, "on", "", time.time())
+            self.ledger.freeze(root.root_id, why, time.time())
+
     def batch(self, status: int | None, seconds: float) -> None:
         """Record a request that was answered after so long."""
         with self.ledger.transaction():

@@ -35,6 +35,7 @@ def told(tmp_path: Path) -> facts.Facts:
     with posted(tmp_path) as post:
         post.put(InstanceState.CONFLICT, "differs")
         post.put(InstanceState.PENDING)
+        post.freeze("many")
         post.tell()
         return facts.look(post.path, 1_900_000_000.0, concerns.How())
 
@@ -44,7 +45,7 @@ def test_every_key_of_the_json_is_explained_and_no_other(told: facts.Facts) -> N
     assert rows.keys() == told.keys()
     for key in ("daemon", "archive", "ledger", "oldest_live", "studies", "lost"):
         assert set(told[key]) <= set(coded(rows[key])), key
-    for key in ("concerns", "cases", "folders"):
+    for key in ("concerns", "cases", "folders", "deletions"):
         assert set(told[key][0]) <= set(coded(rows[key])), key
 
 
@@ -61,6 +62,7 @@ def test_the_labels_are_those_that_there_are(tmp_path: Path) -> None:
         post.put(InstanceState.CONFLICT, "differs")
         post.put(InstanceState.PENDING, "no-answer")
         post.batch(200, 1.0)
+        post.freeze("many")
         post.tell()
         text = metrics.exposition(post.path)[0].decode()
     known = {name: set(coded(row[1])) for row in table("metric") for name in coded(row[0])}

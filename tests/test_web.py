@@ -35,6 +35,7 @@ def post(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
         one.put(S.MISSED, "left", study=4)
         one.hold("truncated", n=4)
         one.batch(200, 2.0)
+        one.freeze("many")
         one.tell(OUTAGE)
         yield one
 
@@ -98,6 +99,14 @@ def test_what_waits_for_a_person_is_named_by_handles_that_explain_knows(
     explained = site.run("explain", "--ledger", post.path, handle[1]).out
     assert "Doe^Jane" in explained
     assert "held" in explained
+
+
+def test_deletions_that_are_frozen_are_told_everywhere(post: Post, web: Web, site: Site) -> None:
+    assert "FROZEN: more left in 24 hours than" in web.get().text
+    assert 'dicomsync_deletions_frozen{folder="1"} 1.0' in web.get("/metrics").text
+    done = site.run("status", "-c", post.config)
+    assert done.code == 22
+    assert "mirrored deletions of folder 1 are frozen" in done.out
 
 
 @pytest.mark.parametrize("path", ["/", "/live", "/api/status", "/metrics", "/healthz", "/readyz", "/page.js"])
