@@ -92,7 +92,7 @@ class Left:
     `reason` is how it came to be stored.
     `ledger_trusted` and `clock_trusted` say that it came after the ledger was last in doubt, and after
     the wall clock last went back; `one_folder` and `one_disk`, of all files that ever held it, that they
-    lay in this folder and on its file system.
+    lay in this folder and on its file system, and were last seen in it when it was the one enrolled.
     """
 
     state: InstanceState

@@ -35,6 +35,7 @@ class Candidate:
     returned: bool = False  # it had left, and is back the very same
     live: bool = False  # it came after its folder had been read whole
     first: bool = True  # it was found by the first pass over its folder
+    place: int = 0  # what its folder was when it was listed (`Ledger.place`)
     late: bool = False  # nothing more is known to come from its directory: its study need not wait
 
 
@@ -76,7 +77,9 @@ class Enrolment:
         self.recorded += state is not FileState.SETTLING
         if state is FileState.READY and instance_id is not None:
             self._ledger.came_back(instance_id, now.wall)
-        row = NewFile(candidate.directory_id, name, candidate.key, state, reason, detail, instance_id)
+        row = NewFile(
+            candidate.directory_id, name, candidate.key, state, reason, detail, instance_id, candidate.place
+        )
         return self._ledger.put_file(row, now.wall)
 
     def standing(self, candidate: Candidate) -> Candidate:

@@ -109,6 +109,8 @@ class Intake:
         for entry in listing.entries:
             row = rows.pop(entry.name, None)
             if row is not None and row.key == entry.key and self._unchanged(row, now):
+                if row.place != self._place:
+                    self._ledger.found_at(row.file_id, self._place)
                 continue
             if row is None and self._earlier(entry.key, now):
                 self._ledger.put_file(
@@ -117,7 +119,13 @@ class Intake:
                 continue
             path = os.path.join(listing.directory, entry.name)
             candidate = Candidate(
-                directory_id, path, entry.key, self.folder.settle_seconds, live=self._live, first=self._first
+                directory_id,
+                path,
+                entry.key,
+                self.folder.settle_seconds,
+                live=self._live,
+                first=self._first,
+                place=self._place,
             )
             if row is not None:
                 candidate = replace(
@@ -130,6 +138,12 @@ class Intake:
                 self._absent.append((listing.directory, missing))
         if listing.upto is None:
             self._queue.append(_DirectoryRead(directory_id))
+
+    @property
+    def _place(self) -> int:
+        """The number of what is read as the folder now."""
+        one = self.passes.latest
+        return one.place if one is not None else 0
 
     @property
     def _live(self) -> bool:
@@ -295,7 +309,8 @@ class Intake:
             return None
         directory_id, path, row = found
         settle_seconds = self.folder.settle_seconds
-        return Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id), row.state
+        candidate = Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id)
+        return replace(candidate, place=row.place), row.state
 
     # headers
 

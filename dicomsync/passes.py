@@ -60,6 +60,7 @@ class Pass:
     glanced: bytes | None = None  # the directory up to which times were compared; None: not needed
     asked_for: bool = False  # what is read now is what was asked for
     root: tuple[int, int] = (0, 0)  # device and inode of what was read as the folder itself; -1: of several
+    place: int = 0  # the number of that directory (`Ledger.place`), 0 where it is none
     observed: bool = False  # what was to be looked at before it was
     swept: tuple[bytes, bytes] = (b"", b"")  # the directory, and the name in it, that the sweep has reached
 
@@ -265,6 +266,7 @@ class Passes:
                 self._find_ground(one, listing)
                 seen = (listing.device, listing.inode)
                 one.root = seen if one.root in ((0, 0), seen) else (-1, -1)
+                one.place = self._ledger.place(*one.root) if one.root[1] > 0 else 0
             nested = one.root[0] > 0 and listing.device not in (0, one.root[0])
             directory_id = self._ledger.directory(
                 listing.directory, one.number, listing.mtime_ns, nested=nested

@@ -107,7 +107,7 @@ DELETION_REASONS: dict[str, str] = {
     "differs-there": "the archive has other bytes than were stored: somebody else replaced it",
     "doubted-ledger": "it was stored before the ledger was restored or made anew, or that is not settled yet",
     "other-folder": "a file in another folder has held it as well",
-    "other-disk": "it lay on another file system than its folder: one that is mounted below it, or was",
+    "other-disk": "it lay on another disk than the enrolled folder: in its place, or mounted below it",
     "backlog": "it did not come live: it was there before the daemon was, or a person had it stored",
     "clock": "the clock was set back since it was stored, so that nobody knows how long ago that was",
     "late": "its file left later than `delete_within` after it was stored: that is housekeeping",

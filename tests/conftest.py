@@ -186,6 +186,7 @@ class Site:
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    before: tuple[str, ...] = ()  # what every command is given to, to be run by that
 
     @property
     def folder(self) -> Path:
@@ -254,7 +255,7 @@ class Site:
 
     def _start(self, *arguments: str | os.PathLike[str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, *(os.fspath(one) for one in arguments)],
+            [*self.before, sys.executable, *(os.fspath(one) for one in arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -358,9 +359,9 @@ def small(name: str, study: str = "s", *, series: str = "1", size: int = 16, **e
     )
 
 
-def eventually(condition: Callable[[], object], within: float = 20.0) -> None:
+def eventually(condition: Callable[[], object], within: float = 20.0, every: float = 0.005) -> None:
     """Wait until a condition holds; fail if it does not in time."""
     end = time.monotonic() + within
     while not condition():
         assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
+        time.sleep(every)

@@ -5,8 +5,7 @@
 
 A mutant is one substitution; it is refused where what it replaces is not there just once, so that none
 outlives the line that it is about. M numbers are those of the mistakes that this project set out to
-survive; the I numbers are the promises of `docs/promises.md` that no such mistake is about. What is
-about mirrored deletions comes with deletions.
+survive; the I numbers are the promises of `docs/promises.md` that no such mistake is about.
 """
 
 from __future__ import annotations
@@ -37,17 +36,6 @@ class Mutant:
     new: str
     killers: tuple[str, ...]
 
-
-WITH_DELETIONS = {
-    "M1": "skip marker check",
-    "M3": "events drive deletions",
-    "M16": "no second confirming scan",
-    "M17": "guard > for >=, or counted per scan and not per day",
-    "M18": "hold from the wall clock",
-    "M19": "study-level DELETE",
-    "M20": "filter change taken for absence",
-    "M21": "fresh ledger may delete",
-}
 
 MUTANTS = (
     Mutant(
@@ -210,18 +198,18 @@ MUTANTS = (
         "M13",
         "a file with the same size and time is the same file",
         "intake.py",
-        "            if row is not None and row.key == entry.key and self._unchanged(row):",
+        "            if row is not None and row.key == entry.key and self._unchanged(row, now):",
         """\
             same = row is not None and row.key.size_bytes == entry.key.size_bytes
-            if row and same and row.key.mtime_ns == entry.key.mtime_ns and self._unchanged(row):""",
+            if row and same and row.key.mtime_ns == entry.key.mtime_ns and self._unchanged(row, now):""",
         ("tests/test_changed_meanwhile.py::test_other_content_of_the_same_size_time_and_inode_is_seen",),
     ),
     Mutant(
         "M14",
         "a file with the same inode is the same file",
         "intake.py",
-        "            if row is not None and row.key == entry.key and self._unchanged(row):",
-        "            if row is not None and row.key.inode == entry.key.inode and self._unchanged(row):",
+        "            if row is not None and row.key == entry.key and self._unchanged(row, now):",
+        "            if row is not None and row.key.inode == entry.key.inode and self._unchanged(row, now):",
         ("tests/test_engine.py::test_a_held_file_that_is_completed_goes",),
     ),
     Mutant(
@@ -292,6 +280,86 @@ MUTANTS = (
         "            name = os.fsencode(item.name)",
         '            name = item.name.encode("utf-8", "replace")',
         ("tests/test_scan.py::test_any_name_a_disk_can_hold_is_found_and_kept_byte_for_byte",),
+    ),
+    Mutant(
+        "M1",
+        "the marker is not looked at",
+        "deletion.py",
+        "if seen.marker != enrolled.marker:",
+        "if seen.marker is None:",
+        ("tests/test_deletion.py::test_a_folder_is_healthy_only_as_the_very_one_that_was_enrolled",),
+    ),
+    Mutant(
+        "M3",
+        "a pass that only followed a hint proves an absence",
+        "deletion.py",
+        "    if scan.before or scan.after:\n        return scan.before or scan.after\n",
+        "",
+        (
+            "tests/test_deletion.py::test_a_pass_proves_something_only_without_an_error_and_of_the_folder_itself",
+        ),
+    ),
+    Mutant(
+        "M16",
+        "one pass confirms itself",
+        "deletion.py",
+        "scan.number > first_scan and",
+        "scan.number >= first_scan and",
+        ("tests/test_deletion.py::test_the_second_pass_is_another_one_and_long_enough_after_the_first",),
+    ),
+    Mutant(
+        "M17",
+        "one deletion more than the guard allows",
+        "deletion.py",
+        "if eligible > rules.max_deletions:",
+        "if eligible > rules.max_deletions + 1:",
+        (
+            "tests/test_deletion.py::"
+            "test_a_guard_is_tripped_by_more_than_so_many_a_share_an_emptied_folder_a_directory",
+        ),
+    ),
+    Mutant(
+        "M17b",
+        "the guard counts over minutes and not over a day",
+        "deletion.py",
+        "WINDOW_SECONDS = 86_400.0",
+        "WINDOW_SECONDS = 600.0",
+        ("tests/test_mirroring.py::test_the_guard_counts_over_a_day_and_not_over_a_pass",),
+    ),
+    Mutant(
+        "M18",
+        "a wall clock that jumps is believed",
+        "evidence.py",
+        "if abs(parted) > JUMP_SECONDS:",
+        "if abs(parted) < 0:",
+        ("tests/test_mirroring.py::test_a_clock_that_jumps_has_the_evidence_begin_again",),
+    ),
+    Mutant(
+        "M19",
+        "the study is deleted for one instance",
+        "removal.py",
+        "due.study_instance_uid, due.series_instance_uid, due.sop_instance_uid, alone=True",
+        "due.study_instance_uid, alone=True",
+        (
+            "tests/test_mirroring.py::"
+            "test_what_is_removed_soon_after_it_was_stored_is_deleted_after_its_grace_and_not_before",
+        ),
+    ),
+    Mutant(
+        "M20",
+        "what a changed config leaves out counts as absent",
+        "ledger/mirrors.py",
+        'self.begin_again("config", wall, row[0])',
+        "pass",
+        ("tests/test_mirroring.py::test_another_config_has_the_evidence_begin_again",),
+    ),
+    Mutant(
+        "M21",
+        "a ledger made anew may delete",
+        "deletion.py",
+        "if not left.ledger_trusted:",
+        "if left.ledger_trusted is None:",
+        ("tests/test_deletion.py::test_only_what_we_stored_ourselves_live_and_saw_vanish_soon_is_eligible",),
     ),
     Mutant(
         "I1",
@@ -388,10 +456,10 @@ MUTANTS = (
         "what has not changed is read again",
         "intake.py",
         """\
-            if row is not None and row.key == entry.key and self._unchanged(row):
+            if row is not None and row.key == entry.key and self._unchanged(row, now):
                 continue""",
         """\
-            if row is not None and row.key == entry.key and self._unchanged(row):
+            if row is not None and row.key == entry.key and self._unchanged(row, now):
                 row = row""",
         ("tests/test_engine.py::test_a_second_pass_over_what_is_stored_asks_and_sends_nothing",),
     ),
@@ -501,8 +569,6 @@ def main() -> int:
         if printed:
             left.append(one.name)
             print(printed)
-    for name, words in WITH_DELETIONS.items():
-        print(f"{name:<5}{'-':<10}{'':<7}  {words}: comes with deletions")
     print(f"mutants: {len(wanted)} tried, {len(left)} survive")
     return 1 if left or not wanted else 0
 

@@ -94,7 +94,7 @@ class FileVerbs:
         """Give the files of a directory with after < name <= upto (None: to the end), by name."""
         bound = "" if upto is None else "AND name <= ?"
         rows = self._db.execute(
-            f"""SELECT id, name, size_bytes, mtime_ns, ctime_ns, inode, state, reason, instance_id
+            f"""SELECT id, name, size_bytes, mtime_ns, ctime_ns, inode, state, reason, instance_id, place
             FROM files WHERE directory_id = ? AND name > ? {bound}""",
             (directory_id, after) if upto is None else (directory_id, after, upto),
         )
@@ -108,7 +108,7 @@ class FileVerbs:
         below = scan.folder.rstrip(b"/")
         rows = self._db.execute(
             """SELECT d.path, f.id, f.name, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode, f.state,
-                f.reason, f.instance_id
+                f.reason, f.instance_id, f.place
             FROM directories d CROSS JOIN files f ON f.directory_id = d.id
             WHERE d.path >= ? AND d.path < ? AND d.scan < ? AND (d.path > ? OR f.name > ?)
                 AND f.state NOT IN ('gone', 'missed')
@@ -122,14 +122,15 @@ class FileVerbs:
         """Record a file as it is now; gives its row."""
         key = file.key
         values = (key.size_bytes, key.mtime_ns, key.ctime_ns, key.inode)
-        values_now = (*values, file.state, file.reason, file.detail, file.instance_id)
+        values_now = (*values, file.state, file.reason, file.detail, file.instance_id, file.place)
         row = self._db.execute(
             """INSERT INTO files (directory_id, name, shown, size_bytes, mtime_ns, ctime_ns, inode,
-                state, reason, detail, instance_id, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                state, reason, detail, instance_id, place, seen_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (directory_id, name) DO UPDATE SET size_bytes = excluded.size_bytes,
                 mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode,
                 state = excluded.state, reason = excluded.reason, detail = excluded.detail,
-                instance_id = excluded.instance_id
+                instance_id = excluded.instance_id, place = excluded.place
             RETURNING id""",
             (file.directory_id, file.name, _shown(file.name), *values_now, wall),
         ).fetchone()
@@ -139,11 +140,11 @@ class FileVerbs:
         """Give one file's directory row, its path and its row."""
         row = self._db.execute(
             f"""SELECT f.id, f.name, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode, f.state, f.reason,
-                f.instance_id, f.directory_id, {_PATH}
+                f.instance_id, f.place, f.directory_id, {_PATH}
             FROM files f JOIN directories d ON d.id = f.directory_id WHERE f.id = ?""",
             (file_id,),
         ).fetchone()
-        return None if row is None else (int(row[9]), bytes(row[10]), _file_row(row))
+        return None if row is None else (int(row[10]), bytes(row[11]), _file_row(row))
 
     def move_file(self, file_id: int, state: FileState, reason: str, detail: str = "") -> None:
         """Change where a file is, and nothing else of it."""
@@ -151,6 +152,18 @@ class FileVerbs:
             "UPDATE files SET state = ?, reason = ?, detail = ? WHERE id = ?",
             (state, reason, detail, file_id),
         )
+
+    def place(self, device: int, inode: int) -> int:
+        """Give the number of a directory that is read as a folder, by what tells it from every other."""
+        self._db.execute("INSERT OR IGNORE INTO places (device, inode) VALUES (?, ?)", (device, inode))
+        row = self._db.execute(
+            "SELECT id FROM places WHERE device = ? AND inode = ?", (device, inode)
+        ).fetchone()
+        return int(row[0])
+
+    def found_at(self, file_id: int, place: int) -> None:
+        """Record what its folder was when a file, unchanged, was seen again."""
+        self._db.execute("UPDATE files SET place = ? WHERE id = ?", (place, file_id))
 
     def unlink_file(self, file_id: int) -> None:
         """Record that it is not known any more which instance a file holds."""
@@ -219,4 +232,4 @@ def _shown(name: bytes) -> str | None:
 
 
 def _file_row(row: tuple[Any, ...]) -> FileRow:
-    return FileRow(row[0], row[1], StatKey(*row[2:6]), FileState(row[6]), row[7], row[8])
+    return FileRow(row[0], row[1], StatKey(*row[2:6]), FileState(row[6]), row[7], row[8], row[9])

@@ -63,6 +63,7 @@ _TABLES = (
         detail TEXT NOT NULL DEFAULT '',
         instance_id INTEGER REFERENCES instances (id),
         seen_at REAL NOT NULL,
+        place INTEGER NOT NULL DEFAULT 0, -- of `places`: its folder when it was last seen; 0: unknown
         UNIQUE (directory_id, name)
     ) STRICT""",
     """CREATE TABLE studies (
@@ -122,6 +123,12 @@ _TABLES = (
         row INTEGER NOT NULL, -- its id
         event TEXT NOT NULL,
         detail TEXT NOT NULL DEFAULT ''
+    ) STRICT""",
+    """CREATE TABLE places ( -- directories that were ever read as a folder
+        id INTEGER PRIMARY KEY,
+        device INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        UNIQUE (device, inode)
     ) STRICT""",
     """CREATE TABLE roots ( -- folders whose deletions are mirrored, or were
         id INTEGER PRIMARY KEY,

@@ -182,8 +182,18 @@ class MirrorVerbs(InstanceVerbs):
             ledger_trusted=one.due.instance_id > self._last_distrusted(LEDGER_FROM),
             clock_trusted=one.due.instance_id > self._last_distrusted(CLOCK_FROM),
             one_folder=bool(paths) and all(below(path, root.path) for path in paths),
-            one_disk=not any(below(path, place) for path in paths for place in nested),
+            one_disk=not any(below(path, place) for path in paths for place in nested)
+            and (root.identity is None or self._seen_in(one.due.instance_id, root.identity)),
         )
+
+    def _seen_in(self, instance_id: int, enrolled: Root) -> bool:
+        """Say whether every file that holds an instance, or did, was last seen in the folder enrolled."""
+        row = self._db.execute(
+            """SELECT count(*) FROM files WHERE instance_id = ? AND place IS NOT
+                (SELECT id FROM places WHERE device = ? AND inode = ?)""",
+            (instance_id, enrolled.device, enrolled.inode),
+        ).fetchone()
+        return int(row[0]) == 0
 
     def paths_of(self, instance_id: int) -> list[bytes]:
         """Give the paths of every file that holds an instance, or held it when it left."""

@@ -22,6 +22,7 @@ class FileRow:
     state: FileState
     reason: str
     instance_id: int | None
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class NewFile:
     reason: str = ""
     detail: str = ""
     instance_id: int | None = None
+    place: int = 0  # what its folder was when it was seen (`FileVerbs.place`)
 
 
 @dataclass(frozen=True, slots=True)

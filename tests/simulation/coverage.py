@@ -20,15 +20,23 @@ def _edges(text: str) -> set[Edge]:
 # As seen from one committed turn to the next: a turn may take more than one step of the design's graph,
 # such as from being sent, refused as too large, to being sent again.
 INSTANCE_EDGES = _edges("""
-    - > pending sending unconfirmed conflict deleting
+    - > pending sending unconfirmed conflict
     pending > sending unconfirmed conflict missed deleting
     sending > pending unconfirmed stored conflict rejected missed
     unconfirmed > pending sending stored conflict rejected missed deleting
-    conflict > pending sending unconfirmed
+    conflict > pending unconfirmed
     rejected > pending sending
     missed > pending sending unconfirmed conflict
     stored > deleting
     deleting > pending sending unconfirmed stored deleted missed
+""")
+# Two steps in one turn, of which each is an edge above: known, and not asked for. A person deletes what
+# has just been found, has just been sent or is tried again; what was in conflict goes at once.
+TWO_AT_ONCE = _edges("""
+    - > deleting
+    sending > deleting
+    rejected > deleting
+    conflict > sending
 """)
 FILE_EDGES = _edges("""
     - > settling ready held ignored missed gone

@@ -10,6 +10,7 @@ from dicomsync import orders
 from . import blobs
 from .archive import ASKED_WAYS, WAYS
 from .ledgers import CRASH_POINTS, FAULTS, LOSSES
+from .oracle import STATE, UID
 from .site import DIRECTORIES, FOLDERS, NAMES, PATHS, Site
 
 Happening = tuple[str, int, int]
@@ -120,14 +121,16 @@ def rename(site: Site, a: int, b: int) -> None:
         site.changed(_path(b))
 
 
-def rename_beside(site: Site, a: int, b: int) -> None:
-    """A file gets another name in its directory."""
+def beside(site: Site, a: int, b: int) -> None:
+    """A file gets another name in its directory, or one more."""
     path = _existing(site, a)
     if path:
-        beside = path.rpartition(b"/")[0] + b"/" + NAMES[b % len(NAMES)]
-        if beside != path and site.disk.rename(path, beside):
+        other = path.rpartition(b"/")[0] + b"/" + NAMES[b % len(NAMES)]
+        if b // len(NAMES) % 2:
+            site.disk.link(path, other)
+        elif other != path and site.disk.rename(path, other):
             site.changed(path)
-            site.changed(beside)
+        site.changed(other)
 
 
 def copy(site: Site, a: int, b: int) -> None:
@@ -178,6 +181,32 @@ def move_tree(site: Site, a: int, b: int) -> None:
         site.disk.rename(path, b"/elsewhere")
     elif site.disk.find(path) is None:
         site.disk.rename(b"/elsewhere", path)
+    site.changed(path)
+
+
+def comes_back(site: Site, a: int, b: int) -> None:
+    """A file of an instance that was missed is there again, with what it held or with something else."""
+    missed = [row[UID] for row in site.oracle.rows[0].values() if row[STATE] == "missed"]
+    if missed:
+        others = [one for one in blobs.universe() if one.sop == missed[a % len(missed)]]
+        site.disk.write(_path(b), others[b % len(others)].data)
+        site.changed(_path(b))
+
+
+def while_read(site: Site, a: int, b: int) -> None:
+    """A file whose header is about to be read goes, gets another name, or is another one."""
+    jobs = [job for job in site.hands.out if job.name == "read_headers" and not job.done]
+    paths = [path for job in jobs for path, _ in job.arguments[0]]
+    if not paths:
+        return
+    path = paths[b % len(paths)]
+    match a % 3:
+        case 0:
+            site.disk.remove(path)
+        case 1:
+            site.disk.rename(path, path.rpartition(b"/")[0] + b"/" + NAMES[b // 3 % len(NAMES)])
+        case 2:
+            site.disk.replace(path, _blob(b).data)
     site.changed(path)
 
 
@@ -338,6 +367,19 @@ def command(site: Site, a: int, b: int) -> None:
             site.withdraw(b)
 
 
+def all_at_once(site: Site, a: int, b: int) -> None:
+    """All that is out comes back, and a person asks for something, or for what it is about, in one turn."""
+    for _ in range(len(site.hands.out)):
+        site.work(0)
+        site.bring(0)
+    path = _existing(site, b)
+    blob = blobs.by_data().get(site.disk.find(path).data) if path else None  # type: ignore[union-attr]
+    if blob and a % 2:
+        site.withdraw(blobs.universe().index(blob))
+    else:
+        command(site, a, b)
+
+
 def ledger(site: Site, a: int, b: int) -> None:
     """The ledger cannot be written, or can again."""
     site.faults.fault = "" if site.faults.fault else FAULTS[a % len(FAULTS)]
@@ -365,17 +407,18 @@ def clock(site: Site, a: int, b: int) -> None:
 
 
 ACTS: dict[Act, int] = {
-    put: 12, replace: 3, edit: 5, begin: 4, grow: 6, preallocate: 2, junk: 2, special: 1, rename: 4,
-    rename_beside: 3, copy: 4, link: 2, touch: 3, remove: 4, remove_tree: 1, move_tree: 2, while_sent: 4,
+    put: 12, replace: 3, edit: 5, begin: 4, grow: 6, preallocate: 2, junk: 4, special: 1, rename: 4,
+    beside: 3, copy: 4, link: 2, touch: 3, remove: 4, remove_tree: 1, move_tree: 3, while_sent: 4,
     away: 1, unreadable: 2, hints: 10, answers: 10, asked_oddly: 4, condition: 2, foreign: 2, turn: 30,
     work: 30, bring: 30, live: 12, crash: 5, power_cut: 1, start: 5, again: 1, command: 4, ledger: 2,
-    ledger_lost: 1, clock: 12,
+    all_at_once: 3, while_read: 4, comes_back: 3, ledger_lost: 2, clock: 12,
 }  # fmt: skip
 BY_NAME = {act.__name__: act for act in ACTS}
 FAULTY = frozenset({"answers", "asked_oddly", "condition", "foreign", "crash", "power_cut", "away",
-                    "unreadable", "ledger", "ledger_lost", "while_sent", "remove_tree",
-                    "move_tree"})  # fmt: skip
+                    "unreadable", "ledger", "ledger_lost", "while_sent", "while_read",
+                    "remove_tree", "move_tree"})  # fmt: skip
 WITH_FILES = frozenset(
     {"put", "replace", "edit", "begin", "grow", "preallocate", "junk", "special", "rename"}
 )
-WITH_FILES |= {"rename_beside", "copy", "link", "touch", "remove", "remove_tree", "move_tree", "while_sent"}
+WITH_FILES |= {"beside", "copy", "link", "touch", "remove", "remove_tree", "move_tree", "while_sent"}
+WITH_FILES |= {"while_read", "comes_back"}

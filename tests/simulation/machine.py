@@ -70,7 +70,11 @@ class LifeMachine(RuleBasedStateMachine):
     def daemon(self, name: str, a: int, b: int) -> None:
         happens(self.site, (name, a, b))
 
-    @rule(name=one_of(happenings.command, happenings.ledger, happenings.clock), a=NUMBERS, b=NUMBERS)
+    @rule(
+        name=one_of(happenings.command, happenings.all_at_once, happenings.ledger, happenings.clock),
+        a=NUMBERS,
+        b=NUMBERS,
+    )
     def around(self, name: str, a: int, b: int) -> None:
         happens(self.site, (name, a, b))
 

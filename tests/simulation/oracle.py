@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from . import blobs
-from .coverage import FILE_EDGES, INSTANCE_EDGES, crash_points
+from .coverage import FILE_EDGES, INSTANCE_EDGES, TWO_AT_ONCE, crash_points
 
 if TYPE_CHECKING:
     from .archive import Request
@@ -297,7 +297,7 @@ class Oracle:
         before, self.rows = self.rows, rows
         if rows == before:
             return
-        self.every_edge_is_known("instance", before[0], rows[0], INSTANCE_EDGES)
+        self.every_edge_is_known("instance", before[0], rows[0], INSTANCE_EDGES | TWO_AT_ONCE)
         self.every_edge_is_known("file", before[1], rows[1], FILE_EDGES)
         self.nothing_is_dropped(before[0], rows[0])
         self.stored_only_with_proof(before[0], rows[0])
