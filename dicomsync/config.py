@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from dicomsync import credentials
+from dicomsync import addresses, credentials
 from dicomsync.bwlimit import Timetable, timetable
 from dicomsync.errors import UsageProblem
 
@@ -240,6 +240,25 @@ class ControlConfig(_Section):
     access: Literal["owner", "group"] = "owner"
 
 
+class WebConfig(_Section):
+    """`[web]`: where `dicomsync web` serves its page and metrics, and to whom."""
+
+    listen: str = "127.0.0.1:9646"
+    token_from: SecretPlace = ""
+    hosts: tuple[str, ...] = ()
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, text: str) -> str:
+        addresses.listening(text)
+        return text
+
+    @field_validator("hosts")
+    @classmethod
+    def _hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(addresses.name, names))
+
+
 class Config(_Section):
     """The whole configuration, checked."""
 
@@ -251,6 +270,7 @@ class Config(_Section):
     verify: VerifyConfig = VerifyConfig()
     deletions: DeletionsConfig = DeletionsConfig()
     control: ControlConfig = ControlConfig()
+    web: WebConfig = WebConfig()
 
 
 def _across(data: Mapping[str, Any]) -> list[str]:
@@ -267,7 +287,8 @@ def _across(data: Mapping[str, Any]) -> list[str]:
         for number, path in enumerate(folders, 1)
         if isinstance(path, str) and path and "\0" not in path
     }
-    problems = [*credentials.problems(archive), *_overlaps(paths)]
+    web = addresses.problems(_table(data.get("web")))
+    problems = [*credentials.problems(archive), *_overlaps(paths), *web]
     problems += [
         f"{key} lies inside folder {number}: folders are only read, so put it elsewhere"
         for key, place in written.items()
@@ -422,6 +443,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "verify": VerifyConfig,
     "deletions": DeletionsConfig,
     "control": ControlConfig,
+    "web": WebConfig,
 }
 
 

@@ -8,7 +8,6 @@ replaced under its hands, ends the process: the next start mends it.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from dicomsync import control, dicomweb, status, words
+from dicomsync import control, dicomweb, facts, words
 from dicomsync.config import Config, warnings
 from dicomsync.engine import Engine
 from dicomsync.errors import LedgerDamaged, LedgerProblem, UsageProblem
@@ -26,8 +25,10 @@ from dicomsync.hands import Threads
 from dicomsync.ledger import Ledger, Reader
 from dicomsync.model import DUE, Folder
 from dicomsync.notify import Notify
+from dicomsync.pacing import Circuit
 from dicomsync.service import moment, open_ledger, tame_malloc
 from dicomsync.serving import Desk
+from dicomsync.statusfile import StatusFile
 from dicomsync.watch import EVENTS, STARTING, Watch
 from dicomsync.wiring import archive_of, caps_of, deletions_of, folders_of, keep_out, trash_of, uploads_of
 from dicomsync.work import Pace
@@ -57,7 +58,10 @@ class Daemon:
         self._sends = sends
         self._say = say
         runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-        self._status_file = os.path.join(runtime, "status.json") if runtime else ""
+        told = runtime or sends  # in shadow there may be a daemon at work beside it
+        self._told = StatusFile(Path(config.ledger.path), runtime) if told else None
+        self._folders: Sequence[Folder] = ()
+        self._blocked = ""  # why the ledger cannot be written
         self._load = load
         self._notify = notify
         self._stop = self._reload = False
@@ -79,6 +83,9 @@ class Daemon:
         try:
             with ledger.transaction():
                 ledger.bind(archive_of(self._config.archive).url)
+                if self._told is not None:
+                    self._told.remove()  # one that died has left it
+                    ledger.set_fact(facts.STATUS_FILE, str(self._told.path))
             commands = self._take_commands() if self._sends else None
             with self._signals():
                 self._notify.ready()
@@ -92,6 +99,8 @@ class Daemon:
             self._unwatch()
             if commands is not None:
                 commands.close()
+            if self._told is not None:
+                self._told.remove()
             ledger.close()
             dicomweb.close_clients()
         log.info("stopped")
@@ -115,7 +124,7 @@ class Daemon:
 
     def _serve_until_trouble(self, ledger: Ledger) -> None:
         """Run one engine until the end, a reload, or trouble with the ledger."""
-        folders = self._check(self._config)
+        folders = self._folders = self._check(self._config)
         transfers = self._config.upload.transfers
         hands = Threads(Engine.workers_for(len(folders), transfers))
         pace = Pace(
@@ -147,6 +156,7 @@ class Daemon:
             raise  # only a start can mend it
         except LedgerProblem as problem:
             log.error("%s %s", problem.message, problem.hint)
+            self._blocked = problem.message.partition(";")[0]
             self._notify.status(f"waiting for the ledger: {problem.message}")
         finally:
             self._engine = None
@@ -180,30 +190,18 @@ class Daemon:
         if now - self._told_status >= STATUS_SECONDS:
             self._told_status = now
             self._notify.status(self._status(engine, ledger))
-            self._write_status(engine, ledger)
+            self._write_status(ledger, engine.delivery.circuit)
             if self._watch is not None:
                 self._watch.refresh()
                 self._tell_watch(self._watch)
 
-    def _write_status(self, engine: Engine, ledger: Ledger) -> None:
-        """Write how it stands to status.json in the service's runtime directory, for an operators' group.
-
-        The unit's group may read that directory; nothing in the file names a person, a path or a host.
-        """
-        if not self._status_file:
-            return
-        told = status.for_operators(
-            status.snapshot(Reader.over(ledger), time.time()), engine.delivery.circuit.words
-        )
-        fresh = f"{self._status_file}.new"
-        try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w") as file:
-                os.fchmod(descriptor, 0o640)  # the service's umask would keep the group out
-                json.dump(told | {"written_at": round(time.time(), 3)}, file)
-            os.replace(fresh, self._status_file)
-        except OSError as error:  # a full /run is no reason to stop storing
-            log.debug("status.json cannot be written (%s)", error.strerror)
+    def _write_status(self, ledger: Ledger, circuit: Circuit) -> None:
+        """Write how it stands to status.json."""
+        if self._told is not None:
+            watch = {folder.path: "scan" for folder in self._folders}
+            watch |= self._watch.state() if self._watch is not None else {}
+            with Reader.over(ledger) as reader:
+                self._told.write(reader, circuit, watch, moment(), self._blocked)
 
     @staticmethod
     def _status(engine: Engine, ledger: Ledger) -> str:
@@ -263,8 +261,11 @@ class Daemon:
                 raise
             except LedgerProblem:
                 self._notify.watchdog()  # alive, and waiting for a disk: a restart would not mend that
+                with contextlib.suppress(LedgerProblem):
+                    self._write_status(ledger, Circuit())
                 time.sleep(LEDGER_RETRY_SECONDS)
             else:
+                self._blocked = ""
                 log.info("the ledger can be written again")
                 return
 

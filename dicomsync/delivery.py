@@ -84,6 +84,7 @@ class Delivery:
         if most:
             size, _, learnt = most.partition("@")
             self._limit = SizeLimit(int(size), float(learnt))
+        self._ledger.fold_tallies(now.wall)
         at = self._pace.at(now)
         wait = rules.ASK_WAITS["restart"][0] * self._pace.confirm_wait_seconds
         latest = at + max(900.0, 8 * self._pace.confirm_wait_seconds)

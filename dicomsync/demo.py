@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dicomsync import config, explain, samples, service, status, summary, words
+from dicomsync import config, explain, facts, samples, service, status, summary, words
 from dicomsync.ledger import Reader
 from dicomsync.progress import mode_for, shown
 
@@ -62,7 +62,7 @@ def _spoil(folder: Path, files: list[Path]) -> None:
 def _look(say: Callable[[str], None], home: Path, ledger: Path, file: Path) -> None:
     with Reader.open(ledger) as reader:
         _step(say, 6, "How it stands: `dicomsync status`")
-        say(_indented(status.text(status.snapshot(reader, time.time()))))
+        say(_indented(status.text(facts.snapshot(reader, time.time()))))
         _step(say, 7, "Where is this image? `dicomsync explain FILE`")
         lines = explain.explain(reader, os.fspath(file), time.time()) or []
         say(_indented("\n".join(lines)))

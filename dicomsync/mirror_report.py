@@ -35,20 +35,11 @@ def _folder(root: RootRow, stages: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def for_operators(folders: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give the same without anything that names a place."""
-    return [
-        {"number": number, **{key: value for key, value in one.items() if key != "path"}}
-        for number, one in enumerate(folders, 1)
-    ]
-
-
 def lines(folders: list[dict[str, Any]], *, listed: bool = False) -> list[str]:
     """Say it to a person who asks how all stands, or has them `listed`."""
     told = []
     for one in folders:
-        waiting = f"{one['waiting']:,} waiting, {one['deleted']:,} deleted"
-        told.append(f"  {_shown(one['path'])}: {_mode(one)}; {waiting}")
+        told.append(f"  {_shown(one['path'])}: {mode(one)}; {counts(one)}")
         if one["frozen"]:
             told.append(f"    FROZEN: {failures.in_words(one['frozen'])}")
             told += ["    nothing of it is deleted until you have looked: `dicomsync deletions list`"] * (
@@ -59,7 +50,13 @@ def lines(folders: list[dict[str, Any]], *, listed: bool = False) -> list[str]:
     return told
 
 
-def _mode(folder: dict[str, Any]) -> str:
+def counts(folder: dict[str, Any]) -> str:
+    """Say how much waits, and how much is done."""
+    return f"{folder['waiting']:,} waiting, {folder['deleted']:,} deleted"
+
+
+def mode(folder: dict[str, Any]) -> str:
+    """Say whether a folder deletes, or only reports."""
     if folder["mode"] == "on":
         return "mirrors deletions" if folder["enrolled"] else "only reports, as it is not enrolled"
     return "only reports what it would delete"

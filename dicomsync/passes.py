@@ -331,14 +331,23 @@ class Passes:
         if one.full:
             self._full_at = now.mono + jitter * max(self._folder.full_scan_seconds, rest)
             self.full_passes += 1
-            if not one.lost:  # what cannot be read any more because it is gone is nothing to tell
-                self.unreadable = {path: why for path, why in self.unreadable.items() if path in one.unread}
-            report = asdict(one.passed) | {"files": one.files, "problems": one.problems, "lost": one.lost}
-            self._ledger.end_scan(one.number, now.wall, json.dumps(report))
-            if self.observer is not None:
-                self.observer.ended(self._folder.path, one, now)
         elif one.lost:
             self._full_at = self._quick_at
+        if one.lost:
+            self._ledger.folder_lost(one.number, now.wall, one.lost)
+        elif one.full:  # what cannot be read any more because it is gone is nothing to tell
+            self.unreadable = {path: why for path, why in self.unreadable.items() if path in one.unread}
+            self._ledger.end_scan(one.number, now.wall, self._report(one, now))
+        if one.full and self.observer is not None:
+            self.observer.ended(self._folder.path, one, now)
         if one.full or self.last is None:
             self.last = one
         self._now = None
+
+    @staticmethod
+    def _report(one: Pass, now: Moment) -> str:
+        """Say what a whole pass counted, and how long it took, as JSON."""
+        seconds = round(now.mono - one.began, 3)
+        return json.dumps(
+            asdict(one.passed) | {"files": one.files, "problems": one.problems, "seconds": seconds}
+        )

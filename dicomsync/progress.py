@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from dicomsync import words
 from dicomsync.engine import Progress
@@ -163,3 +164,30 @@ def _figures(progress: Progress) -> list[tuple[int, int, str]]:
     counted = ((progress.studies, progress.studies_total), (progress.instances, progress.instances_total))
     figures = [(n, of, f"{n:,}/{of:,}{more}") for n, of in counted]
     return [*figures, (done, total, f"{words.size(done)}/{words.size(total)}{more}")]
+
+
+_COLOURS = {
+    "wrong": "bold white on red",
+    "person": "bold black on yellow",
+    "note": "bold green",
+    "well": "bold green",
+}
+
+
+def live(look: Callable[[], tuple[str, str, str]], every_seconds: float) -> NoReturn:
+    """Show a headline and what follows on the whole terminal, looked at anew every so often, until Ctrl-C.
+
+    `look` gives a level of `concerns`, the headline, and the rest.
+    """
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    def screen() -> Group:
+        level, headline, rest = look()
+        return Group(Text(headline, style=_COLOURS[level]), Text(rest, no_wrap=True, overflow="ellipsis"))
+
+    with Live(screen(), console=Console(), screen=True, auto_refresh=False) as shown:
+        while True:
+            time.sleep(every_seconds)
+            shown.update(screen(), refresh=True)

@@ -1,17 +1,18 @@
-"""How it stands: the ledger's counts and ages, for a person and for a program."""
+"""How it stands, for a person: what is wrong and what to do, ages, then counts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dicomsync import failures, mirror_report, words
+from dicomsync.concerns import Level
+from dicomsync.errors import LedgerProblem
 from dicomsync.ledger.guard import MADE_ANEW, WORDS
 from dicomsync.states import DUE, FileState, InstanceState
 
 if TYPE_CHECKING:
-    from dicomsync.ledger import Outcome, Standing
-
-SCHEMA = 1
+    from dicomsync.ledger import Outcome
 
 MEANINGS = {
     FileState.SETTLING: "still changing, or too fresh to trust",
@@ -39,66 +40,30 @@ LOST = {
 }
 
 
-def snapshot(reader: Standing, wall: float) -> dict[str, Any]:
-    """Give the status as plain values; `schema` changes only when a key changes its meaning.
-
-    Ages are in seconds. Every state is there, also with 0.
-    """
-    counts = reader.counts()
-    oldest, answered = reader.oldest_due(), reader.last_answered()
-    known, pending = reader.studies()
-    doubt, doubted = reader.doubt()
-    return {
-        "schema": SCHEMA,
-        "archive": {"url": reader.fact("archive"), "kind": reader.fact("archive_kind")},
-        "doubt": None
-        if doubt is None
-        else {"why": doubt.why, "seconds": max(0.0, round(wall - doubt.at, 3)), "unsettled": doubted},
-        "oldest_pending_seconds": None if oldest is None else max(0.0, round(wall - oldest, 3)),
-        "last_answer_seconds": None if answered is None else max(0.0, round(wall - answered, 3)),
-        "studies": {"known": known, "pending": pending},
-        "lost": reader.lost(),
-        "deletions": mirror_report.snapshot(reader),
-        "counts": {state.value: n for state, n in counts.instances.items()},
-        "files": {state.value: n for state, n in counts.files.items()},
-        "folders": [
-            {
-                "path": folder["path"],
-                "last_scan_seconds": None
-                if folder["scanned_at"] is None
-                else max(0.0, round(wall - folder["scanned_at"], 3)),
-                "hanging_seconds": None
-                if folder.get("hangs_since") is None
-                else max(0.0, round(wall - folder["hangs_since"], 3)),
-                **{key: folder.get(key, 0) for key in _COUNTED},
-            }
-            for folder in reader.folders()
-        ],
-    }
-
-
-def for_operators(status: dict[str, Any], trouble: str) -> dict[str, Any]:
-    """Give a status without anything that names a place: folders by number, the archive by its kind."""
-    folders = [
-        {"number": number, **{key: value for key, value in folder.items() if key != "path"}}
-        for number, folder in enumerate(status["folders"], 1)
-    ]
-    archive = {"kind": status["archive"]["kind"], "trouble": trouble or None}
-    deletions = mirror_report.for_operators(status["deletions"])
-    return {**status, "archive": archive, "folders": folders, "deletions": deletions}
-
-
-_COUNTED = ("files", "problems", "excluded", "links", "special", "sampled", "sampled_dicom")
-
-
 def text(status: dict[str, Any]) -> str:
-    """Say a status to a person: ages first, then what needs someone, then the counts."""
-    archive = status["archive"]
-    oldest = status["oldest_pending_seconds"]
+    """Say a status to a person: how it is, what helps, ages, and then the counts."""
+    return f"{status['headline']}\n{_rest(status)}"
+
+
+def parts_of(look: Callable[[], dict[str, Any]]) -> tuple[str, str, str]:
+    """Look, and give it in three parts: the level, the headline, and the rest; trouble with it too."""
+    try:
+        status = look()
+    except LedgerProblem as problem:
+        return Level.WRONG.value, problem.message, problem.hint
+    return status["level"], status["headline"], _rest(status)
+
+
+def _rest(status: dict[str, Any]) -> str:
+    archive, oldest = status["archive"], status["oldest_pending_seconds"]
     lines = [
-        f"Archive       {archive['url'] or '-'}" + (f" ({archive['kind']})" if archive["kind"] else ""),
+        *_concerns(status),
+        "",
+        f"Daemon        {daemon(status['daemon'])}",
+        "Archive       " + (archive.get("url") or "-") + (f" ({archive['kind']})" if archive["kind"] else ""),
         "Oldest due    " + ("nothing is due" if oldest is None else f"{words.span(oldest)} old"),
-        f"Last answer   {_ago(status['last_answer_seconds'])}",
+        f"Last answer   {ago(status['last_answer_seconds'])}",
+        *_again(archive),
         *_doubt(status["doubt"]),
         "",
         "Instances",
@@ -113,18 +78,48 @@ def text(status: dict[str, Any]) -> str:
     if status["folders"]:
         lines += ["", "Folders"]
     for folder in status["folders"]:
-        hangs = folder["hanging_seconds"]
         lines += [_folder(folder), *(f"    {hint}" for hint in passed_over(folder))]
-        if hangs is not None:
-            lines.append(f"    has not answered for {words.span(hangs)}: is the server of this mount there?")
+        if folder["hanging_seconds"] is not None:
+            hangs = words.span(folder["hanging_seconds"])
+            lines.append(f"    has not answered for {hangs}: is the server of this mount there?")
+        if folder["lost"]:
+            lines.append(f"    cannot be read since {words.span(folder['lost_seconds'])}: {folder['lost']}")
     if status["deletions"]:
         lines += ["", "Mirrored deletions", *mirror_report.lines(status["deletions"])]
-    troubled = sum(status["counts"][s] for s in ("conflict", "rejected", "missed"))
-    troubled += sum(status["files"][s] for s in ("held", "missed"))
-    troubled += sum(status["lost"].values())
+    troubled = sum(case["n"] for case in status["cases"])
     if troubled:
         lines += ["", f"{words.count(troubled, 'case')} for a person: `dicomsync explain` lists them."]
     return "\n".join(lines)
+
+
+_SIGNS = {Level.WRONG: "!!", Level.PERSON: "!", Level.NOTE: "-"}
+
+
+def _concerns(status: dict[str, Any]) -> list[str]:
+    lines = [""] if status["concerns"] else []
+    for one in status["concerns"]:
+        since = "" if one["seconds"] is None else f" ({words.span(one['seconds'])})"
+        lines += [f"{_SIGNS[Level(one['level'])]:<3}{one['words']}{since}", f"      {one['todo']}"]
+    return lines
+
+
+def daemon(told: dict[str, Any]) -> str:
+    """Say in a few words whether a daemon is at work."""
+    sign = told["sign_seconds"]
+    match told["state"]:
+        case "running":
+            return f"running for {words.span(told['up_seconds'])}; last sign of life {ago(sign)}"
+        case "silent":
+            return f"SILENT: process {told['pid']} gave its last sign of life {ago(sign)}"
+        case "stopped":
+            return f"NOT RUNNING; last sign of life {ago(sign)}"
+    return "none has ever run on this ledger"
+
+
+def _again(archive: dict[str, Any]) -> list[str]:
+    """Say when an archive that cannot be used is tried again."""
+    again = archive["retry_seconds"]
+    return [] if again is None else [f"Next try      {'now' if not again else f'in {words.span(again)}'}"]
 
 
 def _doubt(doubt: dict[str, Any] | None) -> list[str]:
@@ -134,10 +129,11 @@ def _doubt(doubt: dict[str, Any] | None) -> list[str]:
     if not doubt["unsettled"]:
         left = "what was found since was asked about before anything was sent"
     what = "made anew" if doubt["why"] in MADE_ANEW else "in doubt since it was opened"
-    return [f"Ledger        {what} {_ago(doubt['seconds'])}: {WORDS[doubt['why']]}; {left}"]
+    return [f"Ledger        {what} {ago(doubt['seconds'])}: {WORDS[doubt['why']]}; {left}"]
 
 
-def _ago(seconds: float | None) -> str:
+def ago(seconds: float | None) -> str:
+    """Say how long ago something was."""
     return "none yet" if seconds is None else f"{words.span(seconds)} ago"
 
 
@@ -148,10 +144,14 @@ def _states(counts: list[tuple[FileState | InstanceState, int]]) -> str:
 
 def _folder(folder: dict[str, Any]) -> str:
     path = words.visible(folder["path"].encode("utf-8", "surrogateescape"))
-    when = (
-        _ago(folder["last_scan_seconds"]) if folder["last_scan_seconds"] is not None else "never to its end"
+    number = f"{folder['number']}  "
+    if folder["last_scan_seconds"] is None:
+        return f"  {number}{path}: never read to its end"
+    how = f"; {folder['watch']}" if folder["watch"] in ("events", "scan") else ""
+    return (
+        f"  {number}{path}: {words.count(folder['files'], 'file')} when last read whole, "
+        f"{ago(folder['last_scan_seconds'])}{how}"
     )
-    return f"  {path}: {words.count(folder['files'], 'file')} when last read whole, {when}"
 
 
 def passed_over(counted: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dicomsync import explain, orders, status
+from dicomsync import explain, facts, orders, status
 from dicomsync.dicomweb import Failed, Referenced, StoreResponse
 from dicomsync.errors import UsageProblem
 from dicomsync.model import InstanceState, Seen, Sighting
@@ -90,7 +90,7 @@ def test_an_archive_that_said_stored_and_kept_nothing_is_found_out_and_nothing_i
     (said,) = caplog.records
     assert "2 instances" in said.getMessage()
     assert STUDY not in said.getMessage()
-    found = status.snapshot(world.reader, world.now.wall)
+    found = facts.snapshot(world.reader, world.now.wall)
     assert found["lost"] == {"missing": 2, "differs": 0}
     assert "2  the archive was asked twice and does not have it" in status.text(found)
     assert "2 cases for a person" in status.text(found)
@@ -103,7 +103,7 @@ def test_an_archive_whose_index_lags_raises_no_alarm(world: World) -> None:
     world.archive.held = {uid: (world.folder / f"{uid[-1]}.dcm").read_bytes() for uid in (ONE, TWO)}
     world.passes(300)
     assert seen(world) == ["present", "present"]
-    assert status.snapshot(world.reader, 0)["lost"]["missing"] == 0
+    assert facts.snapshot(world.reader, 0)["lost"]["missing"] == 0
 
 
 def test_an_archive_that_changed_what_it_got_is_an_alarm_and_not_verified(world: World) -> None:
@@ -310,7 +310,7 @@ def test_what_a_person_deleted_is_neither_missing_nor_healed(world: World) -> No
     world.engine.order(lambda now: world.engine.withdraw(orders.Withdraw(STUDY), now))
     world.turns()
     assert order(world, orders.Heal(ids)) == 0
-    assert status.snapshot(world.reader, 0)["lost"]["missing"] == 0
+    assert facts.snapshot(world.reader, 0)["lost"]["missing"] == 0
 
 
 def test_a_file_that_changed_meanwhile_is_not_sent_in_its_place(world: World) -> None:

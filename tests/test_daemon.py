@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from dicomsync import sandbox
+from dicomsync import facts, sandbox
+from dicomsync.concerns import How
 from dicomsync.ledger import Reader
 from dicomsync.model import InstanceState
 from dicomsync.samples import instance, write_studies
@@ -357,11 +358,51 @@ def test_a_ledger_locked_for_a_while_is_waited_for_and_nothing_is_lost(site: Sit
     with locked(site.ledger):
         write_studies(site.folder, studies=1, series=1, instances=5, rows=8, columns=8)
         until(lambda: any("waiting for the ledger" in line for line in site.heard()))
+        until(lambda: looked(site)["headline"].startswith("The ledger is locked by another program"))
         assert not site.archive.stored()
     until(lambda: site.stored() == 5)
+    until(lambda: looked(site)["level"] == "well")
     assert site.process is not None
     assert site.process.poll() is None
     assert sum(request.method == "POST" for request in site.archive.requests) == 1
+
+
+def looked(site: Site) -> dict[str, Any]:
+    """What `status` tells of it."""
+    return facts.look(site.ledger, time.time(), How())
+
+
+def test_status_says_that_it_runs_how_it_watches_and_that_it_has_ended(site: Site) -> None:
+    site.prelude = "from dicomsync import daemon; daemon.STATUS_SECONDS = 0.2\n"
+    write_studies(site.folder, studies=1, series=1, instances=2, rows=8, columns=8)
+    site.configure(folder='watch = "scan"')
+    site.start()
+    site.ready()
+    until(lambda: looked(site)["daemon"]["state"] == "running")
+    until(lambda: [one["watch"] for one in looked(site)["folders"]] == ["scan"])
+    assert looked(site)["daemon"]["pid"] == site.pid
+    site.tell(signal.SIGKILL)
+    site.ends()
+    assert looked(site)["daemon"]["state"] == "stopped"
+    site.start()
+    until(lambda: looked(site)["daemon"]["pid"] == site.pid)
+    until(lambda: looked(site)["level"] == "well")
+    site.tell(signal.SIGTERM)
+    assert site.ends() == 0
+    assert looked(site)["concerns"][0]["code"] == "daemon-stopped"
+    assert not (site.home / "runtime" / "status.json").exists()
+
+
+def test_an_archive_that_goes_away_is_told_with_its_trouble_and_when_it_is_tried_again(site: Site) -> None:
+    site.prelude = "from dicomsync import daemon; daemon.STATUS_SECONDS = 0.2\n"
+    site.start()
+    site.ready()
+    until(lambda: looked(site)["daemon"]["state"] == "running" and not looked(site)["archive"]["trouble"])
+    site.archive.set_faults(["status=401"])
+    write_studies(site.folder, studies=1, series=1, instances=2, rows=8, columns=8)
+    until(lambda: [one["code"] for one in looked(site)["concerns"]] == ["archive-auth"])
+    assert looked(site)["archive"]["trouble_seconds"] < 60
+    assert looked(site)["archive"]["retry_seconds"] is not None
 
 
 def test_operators_may_read_how_it_stands_without_learning_where_or_who(site: Site) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dicomsync import status
+from dicomsync import facts
 from dicomsync.errors import LedgerProblem
 from dicomsync.ledger import Reader
 from dicomsync.samples import write_ct_files
@@ -68,7 +68,7 @@ class Crowd:
         while not self._stop.is_set():
             try:
                 with Reader.open(self._ledger) as reader:
-                    status.snapshot(reader, 0.0)
+                    facts.snapshot(reader, 0.0)
                     reader.outcomes()
                     reader.problems(10)
                 self.looks += 1

@@ -24,7 +24,7 @@ from dicomsync.doctor import certificate as certificates
 from dicomsync.doctor import folders, ledger
 from dicomsync.doctor.check import Check, State, attempt
 from dicomsync.doctor.folders import Tally
-from dicomsync.ledger import Ledger, overview
+from dicomsync.ledger import Ledger, holding
 from dicomsync.model import Folder
 from tests.conftest import Site, small
 from tests.issuer import Authority, Issuer, guarded
@@ -402,7 +402,7 @@ def test_looking_never_takes_the_lock_from_a_daemon_that_starts(
 
     monkeypatch.setattr(fcntl, "flock", never)
     assert look(site, absent)["ledger lock"].words == "free"
-    monkeypatch.setattr(overview, "LOCKS", site.home / "none")
+    monkeypatch.setattr(holding, "LOCKS", site.home / "none")
     assert "could not be looked at" in look(site, absent)["ledger lock"].words
 
 

@@ -224,3 +224,19 @@ def test_a_night_in_which_the_folder_hung_asks_for_no_longer_rest_after_it(world
     world.put("a/2.dcm", "1.2.3.2")
     world.passes(900, step=5)
     assert world.states() == {"stored": 2, "file ready": 2}
+
+
+def test_a_folder_that_was_not_there_at_first_brings_a_backlog_and_nothing_that_came_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, monkeypatch)
+    world.once = False
+    world.put("1.dcm", "1.2.3.1")
+    away = world.folder.rename(tmp_path / "away")
+    world.again()
+    world.passes(60)
+    away.rename(world.folder)
+    world.passes(300)
+    (row,) = world.reader.instances_under("1.2.3.1")
+    assert (row["state"], row["live"]) == ("stored", 0)
+    world.die()

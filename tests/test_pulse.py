@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dicomsync import pulse, status
+from dicomsync import facts, pulse, status
 
 from .world import World
 
@@ -31,7 +31,7 @@ def hang(world: World, *jobs: str) -> None:
 
 def hanging_seconds(world: World) -> float | None:
     """Say what `status` tells."""
-    (folder,) = status.snapshot(world.reader, world.now.wall)["folders"]
+    (folder,) = facts.snapshot(world.reader, world.now.wall)["folders"]
     found: float | None = folder["hanging_seconds"]
     return found
 
@@ -54,7 +54,7 @@ def test_a_job_that_does_not_come_back_is_a_state_of_the_folder_until_it_does(
     assert told(caplog) == 1
     assert world.engine.hanging == 1
     assert LIMIT <= (hanging_seconds(world) or 0) <= 2 * LIMIT
-    assert "has not answered for" in status.text(status.snapshot(world.reader, world.now.wall))
+    assert "has not answered for" in status.text(facts.snapshot(world.reader, world.now.wall))
     world.passes(3 * LIMIT)
     assert told(caplog) == 1
     world.hands.release()

@@ -14,6 +14,7 @@ import pytest
 
 UNITS = Path(__file__).parent.parent / "systemd"
 UNIT = UNITS / "dicomsync@.service"
+WEB_UNIT = UNITS / "dicomsync-web@.service"
 EXAMPLE = UNITS / "dicomsync@.service.d" / "example.conf"
 
 needs_analyze = pytest.mark.skipif(
@@ -48,15 +49,20 @@ def installed() -> Iterator[Path]:
     pytest's own directories have "[" in their names, which the unit's syntax would have to quote.
     """
     with tempfile.TemporaryDirectory() as directory:
-        program = Path(directory) / "opt" / "dicomsync"
-        program.parent.mkdir()
-        program.write_text("#!/bin/sh\n")
-        program.chmod(0o755)
-        text, times = re.subn(r"(?m)^ExecStart=\S+", f"ExecStart={program}", UNIT.read_text())
-        assert times == 1
-        unit = Path(directory) / "dicomsync@test.service"
-        unit.write_text(text)
-        yield unit
+        yield install(UNIT, Path(directory))
+
+
+def install(unit: Path, directory: Path) -> Path:
+    """Put an instance of a unit into a directory, whose program is there to be found."""
+    program = directory / "opt" / "dicomsync"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    text, times = re.subn(r"(?m)^ExecStart=\S+", f"ExecStart={program}", unit.read_text())
+    assert times == 1
+    put = directory / unit.name.replace("@", "@test")
+    put.write_text(text)
+    return put
 
 
 def analyze(*arguments: str, unit: Path) -> subprocess.CompletedProcess[str]:
@@ -105,6 +111,25 @@ def test_the_exposure_is_at_most_one_and_a_half_of_ten(installed: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     [user] = [line for line in done.stdout.splitlines() if "User=" in line]
     assert user.startswith("✓")  # root alone would still pass the threshold
+
+
+@needs_analyze
+@pytest.mark.parametrize("more", ["", "credential"])
+def test_the_pages_unit_is_as_sound_and_writes_nothing(more: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        unit = install(WEB_UNIT, Path(directory))
+        if more:
+            unit.write_text(switched_on(unit.read_text()))
+        done = analyze("verify", unit=unit)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        done = analyze("security", "--offline=true", "--threshold=20", "--no-pager", unit=unit)
+        assert done.returncode == 0, done.stdout + done.stderr
+    known = read(WEB_UNIT.read_text())
+    assert known["Service.ExecStart"] == ["/opt/dicomsync/bin/dicomsync web -c /etc/dicomsync/%i.toml"]
+    assert known["Service.ProtectSystem"] == ["strict"]
+    assert not {f"Service.{name}" for name in ("StateDirectory", "RuntimeDirectory", "ReadWritePaths")} & set(
+        known
+    )
 
 
 @needs_analyze

@@ -26,12 +26,14 @@ COMMANDS = {
     "explain": ("look", "Tell the life of one file, study or instance."),
     "init": ("prepare", "Write a config."),
     "ledger": ("ledger", "Look after the ledger: info, backup, check, rebuild, rebind, prune."),
+    "metrics": ("watching", "Print metrics for Prometheus."),
     "report": ("report", "Account for every file; a study's receipt; what may be cleared away."),
     "retry": ("retry", "Try again what was rejected or held, or what waits."),
     "run": ("run", "Run for ever: store what comes, as it comes."),
     "sandbox": ("tryout", "Serve a DICOMweb archive to try things out."),
     "status": ("look", "Say how it stands."),
     "verify": ("verify", "Hold the ledger against the archive."),
+    "web": ("watching", "Serve a page that says how it stands, and metrics."),
 }
 
 

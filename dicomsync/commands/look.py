@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dicomsync import logs
-from dicomsync.commands.options import configured, ledger_at_once, ledger_path, load
-from dicomsync.errors import DeletionsFrozen, UsageProblem
+from dicomsync.commands.options import configured, duration, ledger_at_once, ledger_path, load
+from dicomsync.errors import DeletionsFrozen, LedgerProblem, UsageProblem
 
 if TYPE_CHECKING:
     from dicomsync.model import Folder
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 @configured
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The ledger file.")
 @click.option("--json", "as_json", is_flag=True, help="Print it for a program; the keys are stable.")
+@click.option("--watch", is_flag=True, help="Go on showing it as it changes, until Ctrl-C.")
+@click.option("--every", callback=duration, metavar="SPAN", help="How often, with --watch.  [default: 2s]")
 def status(
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -29,18 +32,41 @@ def status(
     quiet: bool,
     ledger: Path | None,
     as_json: bool,
+    watch: bool,
+    every: float | None,
 ) -> int:
-    """Say how it stands: ages, counts, folders, and what needs a person.
+    """Say how it stands: what is wrong and what helps, ages, counts, folders.
 
-    Ends with 22 where the mirrored deletions of a folder are frozen.
+    With --watch and --json together it prints a line of JSON each time. Ends with 22 where the mirrored
+    deletions of a folder are frozen.
     """
     logs.configure(-1 if quiet else verbosity)
+    from dicomsync import facts
     from dicomsync import status as statuses
-    from dicomsync.ledger import Standing
+    from dicomsync.concerns import How
 
-    with Standing.open(ledger_at_once(ledger, config_file, overrides)) as reader:
-        found = statuses.snapshot(reader, time.time())
-    click.echo(json.dumps(found) if as_json else statuses.text(found))
+    pause = max(0.1, 2.0 if every is None else every)
+    path = ledger_at_once(ledger, config_file, overrides)
+    how = How.by(str(config_file.absolute()) if config_file else None, str(path.absolute()))
+
+    def look() -> facts.Facts:
+        return facts.look(path, time.time(), how)
+
+    def shown(found: facts.Facts) -> str:
+        return json.dumps(found) if as_json else statuses.text(found)
+
+    found = look()
+    click.echo(shown(found))
+    if watch and sys.stdout.isatty() and not as_json:
+        from dicomsync import progress
+
+        progress.live(lambda: statuses.parts_of(look), pause)
+    while watch:
+        time.sleep(pause)
+        try:
+            click.echo("\n" * (not as_json) + shown(look()))
+        except LedgerProblem as problem:
+            click.echo(f"{problem.message} {problem.hint}", err=True)
     return DeletionsFrozen.exit_code if any(one["frozen"] for one in found["deletions"]) else 0
 
 

@@ -87,10 +87,10 @@ def _text_of(config_file: Path) -> str:
 
 def duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
     """Read a duration such as 10min, as an option's callback; gives seconds."""
-    from dicomsync import config
-
     if value is None:
         return None
+    from dicomsync import config
+
     try:
         return config.seconds(value)
     except ValueError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dicomsync import mounts
 from dicomsync.doctor.check import Check, looked, ok, problem, user, warning
-from dicomsync.ledger import Reader, overview
+from dicomsync.ledger import Reader, holding
 from dicomsync.words import size
 
 LITTLE_BYTES, TOO_LITTLE_BYTES = 10**9, 10**8
@@ -45,7 +45,7 @@ def _holder(path: Path) -> Check:
     """Say who holds the lock, from the kernel's table: to try it would be in the way of a daemon's start."""
     name = "ledger lock"
     try:
-        held = overview.holder(path)
+        held = holding.holder(path)
     except OSError:
         return warning(name, "could not be looked at: there is no /proc/locks")
     return ok(name, f"held by process {held}: a daemon or a backfill is at work" if held else "free")

@@ -7,6 +7,7 @@ import random
 import sqlite3
 from dataclasses import asdict
 
+from dicomsync.ledger import tallies
 from dicomsync.ledger.deletions import BY_PERSON, DeletionVerbs
 from dicomsync.ledger.guard import Doubt
 from dicomsync.ledger.mirrors import LEDGER_FROM, MirrorVerbs
@@ -85,6 +86,10 @@ class CareVerbs(DeletionVerbs, MirrorVerbs):
             ids.add(row[0] if row else max(ids))
         marks = ", ".join("?" * len(ids))
         return self._due(f"i.id IN ({marks})", (*ids, most))
+
+    def fold_tallies(self, wall: float) -> None:
+        """Keep by five minutes what was stored in the last days, and of all before that the sums."""
+        tallies.fold(self._db, wall - tallies.SLOTS_KEPT_SECONDS)
 
     def prune(self, before: float) -> Prunable:
         """Forget what was settled before that moment (wall seconds) and decides nothing any more.

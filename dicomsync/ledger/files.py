@@ -46,6 +46,14 @@ class FileVerbs:
             (wall, report, scan.folder_id),
         )
 
+    def folder_lost(self, scan: Scan, wall: float, why: str) -> None:
+        """Record why the folder itself cannot be read, and since when: what was counted before stays."""
+        self._db.execute(
+            """UPDATE folders SET report = json_set(coalesce(report, '{}'), '$.problems', 1, '$.lost', ?,
+                '$.lost_at', coalesce(json_extract(report, '$.lost_at'), ?)) WHERE id = ?""",
+            (why, wall, scan.folder_id),
+        )
+
     def folder_hangs(self, folder: bytes, since: float | None) -> int | None:
         """Record since when (wall seconds) a folder does not answer, or that it does; gives its row."""
         row = self._db.execute(

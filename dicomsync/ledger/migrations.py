@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
+from dicomsync.ledger import tallies
 from dicomsync.ledger.conditions import CLAIMED, LOST, OPEN, STAGES, UNCLAIMED, WAITING, listed
 from dicomsync.model import FileState, InstanceState
 
@@ -180,11 +181,12 @@ _INDEXES = (
     "CREATE INDEX instances_of_study ON instances (study_id)",
     "CREATE INDEX instances_pending ON instances (study_id, due_at) WHERE state = 'pending'",
     "CREATE INDEX instances_asked ON instances (due_at) WHERE state = 'unconfirmed'",
-    f"CREATE INDEX instances_waiting ON instances (seen_at) WHERE {WAITING}",
+    f"CREATE INDEX instances_waiting ON instances (live, seen_at) WHERE {WAITING}",
     "CREATE INDEX instances_sending ON instances (id) WHERE state = 'sending'",
     "CREATE INDEX files_of_instance ON files (instance_id) WHERE instance_id IS NOT NULL",
-    "CREATE INDEX files_odd ON files (state) WHERE state IN ('held', 'missed')",
-    "CREATE INDEX instances_odd ON instances (state) WHERE state IN ('conflict', 'rejected', 'missed')",
+    "CREATE INDEX files_odd ON files (state, reason, seen_at) WHERE state IN ('held', 'missed')",
+    """CREATE INDEX instances_odd ON instances (state, reason, seen_at)
+        WHERE state IN ('conflict', 'rejected', 'missed')""",
     "CREATE INDEX instances_to_check ON instances (check_at) WHERE check_at IS NOT NULL",
     f"CREATE INDEX instances_lost ON instances (found) WHERE {LOST}",
     "CREATE INDEX files_unsettled ON files (directory_id) WHERE state = 'settling'",
@@ -263,7 +265,7 @@ _VIEWS = (
 @migrations()
 def m001_files_and_instances(db: Database) -> None:
     """Two axes: where a file is, where an instance is."""
-    for statement in (*_TABLES, *_INDEXES, *_TRIGGERS, *_VIEWS):
+    for statement in (*_TABLES, *tallies.TABLES, *_INDEXES, *_TRIGGERS, *tallies.TRIGGERS, *_VIEWS):
         db.conn.execute(statement)
     rows = [("file", state.value) for state in FileState]
     rows += [("instance", state.value) for state in InstanceState]

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicomsync.ledger import opening
+from dicomsync.ledger.holding import holder
 from dicomsync.ledger.reader import Reader
 from dicomsync.ledger.standing import Counts
-
-LOCKS = Path("/proc/locks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +59,6 @@ def overview(path: Path) -> Overview:
             unsettled,
             holder(path),
         )
-
-
-def holder(path: Path) -> int | None:
-    """Say which process has the ledger, from the kernel's table: to try its lock would be in the way.
-
-    None where none has; raises OSError where there is no such table.
-    """
-    try:
-        inode = str(os.stat(f"{path}.lock").st_ino)
-    except FileNotFoundError:
-        return None
-    rows = (line.split() for line in LOCKS.read_text().splitlines())
-    held = (row for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5].split(":")[-1] == inode)
-    return next((int(row[4]) for row in held), None)
 
 
 def _size(path: str) -> int:

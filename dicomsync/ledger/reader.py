@@ -13,6 +13,7 @@ from dicomsync.ledger.conflict_reader import ConflictReader
 from dicomsync.ledger.pruning import Prunable, prunable
 from dicomsync.ledger.rows import asked_for, ends
 from dicomsync.ledger.standing import Standing
+from dicomsync.ledger.tallies import TallyQueries
 from dicomsync.model import FileState, InstanceState
 
 Row = dict[str, Any]
@@ -40,7 +41,7 @@ class Outcome:
         return self.file_reason if isinstance(self.state, FileState) else self.instance_reason
 
 
-class Reader(Standing, AccountQueries, ConflictReader):
+class Reader(Standing, AccountQueries, ConflictReader, TallyQueries):
     """Reads all that people ask; used as `Standing` is."""
 
     def prunable(self, before: float) -> Prunable:

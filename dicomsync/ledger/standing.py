@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from dicomsync.ledger import opening
+from dicomsync.ledger.cases import CaseQueries
 from dicomsync.ledger.conditions import LOST, WAITING
 from dicomsync.ledger.guard import Doubt
 from dicomsync.ledger.removals import MirrorReader
@@ -28,7 +29,7 @@ class Counts:
     instances: Mapping[InstanceState, int]
 
 
-class Standing(MirrorReader):
+class Standing(CaseQueries, MirrorReader):
     """A reader of the ledger, to be used in a `with` block: one look, then closed."""
 
     def __init__(self, connection: sqlite3.Connection, *, own: bool = True) -> None:
@@ -61,6 +62,11 @@ class Standing(MirrorReader):
         if self._own:
             self._connection.close()
 
+    def hold(self) -> Self:
+        """See everything from here on as it is at this moment; for a short look: the log grows meanwhile."""
+        self._connection.execute("BEGIN")
+        return self
+
     def counts(self) -> Counts:
         """Give how many files and instances are in each state."""
         rows = self._db.execute("SELECT what, state, n FROM counts").fetchall()
@@ -87,8 +93,11 @@ class Standing(MirrorReader):
 
     def oldest_due(self) -> float | None:
         """Say when the instance that is due the longest was first seen (wall seconds)."""
-        row = self._db.execute(f"SELECT min(seen_at) FROM instances WHERE {WAITING}").fetchone()
-        return None if row[0] is None else float(row[0])
+        rows = self._db.execute(
+            f"""SELECT min(seen_at) FROM instances WHERE {WAITING} AND live = 0
+            UNION ALL SELECT min(seen_at) FROM instances WHERE {WAITING} AND live = 1"""
+        )
+        return min((float(row[0]) for row in rows if row[0] is not None), default=None)
 
     def last_answered(self) -> float | None:
         """Say when the latest batch was answered (wall seconds)."""
@@ -111,8 +120,8 @@ class Standing(MirrorReader):
     def folders(self) -> list[dict[str, Any]]:
         """Give each folder with what its latest scan counted."""
         found = []
-        for row in self._db.execute("SELECT path, seen_at, scanned_at, report FROM folders ORDER BY id"):
+        for row in self._db.execute("SELECT id, path, seen_at, scanned_at, report FROM folders ORDER BY id"):
             report = json.loads(row["report"]) if row["report"] else {}
-            path = os.fsdecode(row["path"])
-            found.append({"path": path, "seen_at": row["seen_at"], "scanned_at": row["scanned_at"], **report})
+            kept = {name: row[name] for name in ("id", "seen_at", "scanned_at")}
+            found.append({**report, **kept, "path": os.fsdecode(row["path"])})
         return found

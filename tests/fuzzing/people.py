@@ -19,7 +19,7 @@ import pytest
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from dicomsync import config, control, orders, report, resolution, status
+from dicomsync import config, control, facts, orders, report, resolution, status
 from dicomsync.dicomweb.response import parse
 from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.explain import explain, problems
@@ -356,7 +356,7 @@ def no_name_gets_into_a_log_and_none_reaches_a_terminal_raw(names: list[bytes]) 
         records = list(report.files(reader))
         told += report.as_table(records)
         told += report.as_jsonl(records)
-        told += status.text(status.snapshot(reader, wall)).splitlines()
+        told += status.text(facts.snapshot(reader, wall)).splitlines()
         for record in csv.reader(report.as_csv(records)):
             told += record
         for line in told:

@@ -1,0 +1,264 @@
+"""What is wrong, since when, and the command that helps: a judgement over the facts. Pure.
+
+The codes are stable: metrics, alert rules and docs name them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from dicomsync import failures, words
+
+Facts = dict[str, Any]
+
+LATE_SECONDS = 3600.0
+SLOW_SECONDS = 20 * 60.0  # a single try may be put off for a quarter of an hour
+PATIENT_SECONDS = 15 * 60.0  # an archive that is busy for longer is a trouble
+FREE_LITTLE_BYTES, FREE_TOO_LITTLE_BYTES = 10**9, 10**8
+
+
+class Level(StrEnum):
+    """How bad it is, the worst first."""
+
+    WRONG = "wrong"  # images are not being stored, or were lost
+    PERSON = "person"  # it goes on, and some cases wait for a decision
+    NOTE = "note"  # worth knowing; nothing waits for it
+    WELL = "well"
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """One thing that is not as it should be; `seconds` is how long that has been, `todo` a command."""
+
+    code: str
+    level: Level
+    words: str
+    seconds: float | None
+    todo: str
+
+
+CODES = {
+    "daemon-stopped": "no daemon is running",
+    "daemon-silent": "the daemon gives no sign of life",
+    "daemon-never": "a backfill left something due, and no daemon goes on with it",
+    "ledger-blocked": "the ledger cannot be written",
+    "ledger-disk": "the ledger's disk is nearly full",
+    "ledger-doubted": "the ledger is not the whole memory: the archive is asked before anything is sent",
+    "archive-unreachable": "no connection to the archive",
+    "archive-failing": "the archive fails, or its answers break off",
+    "archive-busy": "the archive asks to be left alone",
+    "archive-auth": "the archive does not accept the credential, or it cannot be had",
+    "archive-setup": "the archive's address or its settings are wrong",
+    "late": "something that came live has been due for over 20 minutes",
+    "stalled": "something is due, and nothing has moved for over an hour",
+    "folder-gone": "a folder cannot be read",
+    "folder-hangs": "a folder does not answer",
+    "folder-unreadable": "directories cannot be read",
+    "folder-unwatched": "a folder is only scanned, although it should be watched",
+    "folder-left-out": "files that are DICOM have names that are not included",
+    "deletions-frozen": "a guard has frozen the mirrored deletions of a folder",
+    "deletions-waiting": "nothing of a folder is deleted now, for a reason",
+    "missing": "the archive has lost what it had stored",
+    "differs": "the archive has other bytes than were stored",
+    "missed": "files left before they were stored",
+    "conflict": "two contents under one SOP Instance UID",
+    "rejected": "the archive refused instances",
+    "held": "files are not whole, or not readable",
+}
+"""Every code, and what it stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How commands are to be given here: what follows their name, and the service, if it is one."""
+
+    given: str = "-c FILE"
+    service: str = ""
+
+    @classmethod
+    def by(cls, config: str | None, ledger: str | None = None) -> How:
+        """Take the config or the ledger that this very command was given."""
+        if config is None:
+            return cls(f"--ledger {shlex.quote(ledger)}") if ledger else cls()
+        directory, _, name = config.rpartition("/")
+        service = name.removesuffix(".toml") if directory == "/etc/dicomsync" else ""
+        return cls(f"-c {shlex.quote(config)}", f"dicomsync@{service}" if service else "")
+
+    def run(self, command: str, rest: str = "") -> str:
+        """Give a dicomsync command as it is to be typed."""
+        given = self.given
+        if given.startswith("--ledger") and command not in ("explain", "ledger info"):
+            given = "-c FILE"  # the others need a config
+        return f"dicomsync {command} {given}{f' {rest}' if rest else ''}"
+
+
+def judged(facts: Facts, how: How) -> Facts:
+    """Give the facts with what is to be thought of them: `level`, `headline`, `concerns`."""
+    found = sorted(concerns(facts, how), key=lambda one: list(Level).index(one.level))
+    level = found[0].level if found else Level.WELL
+    verdict = {
+        "level": level.value,
+        "headline": headline(facts, found),
+        "concerns": [asdict(one) | {"level": one.level.value} for one in found],
+    }
+    return {"schema": facts["schema"], "at": facts["at"], **verdict, **facts}
+
+
+def headline(facts: Facts, found: list[Concern]) -> str:
+    """Say in one sentence how it stands."""
+    grave = [one for one in found if one.level in (Level.WRONG, Level.PERSON)]
+    if grave:
+        worst, others = grave[0], len(grave) - 1
+        more = f" And {words.count(others, 'other thing')}." if others else ""
+        since = f" (for {words.span(worst.seconds)})" if worst.seconds and worst.level is Level.WRONG else ""
+        return f"{worst.words[0].upper()}{worst.words[1:]}{since}.{more}"
+    counts = facts["counts"]
+    due = sum(counts[state] for state in ("pending", "sending", "unconfirmed"))
+    if due:
+        oldest = facts["oldest_pending_seconds"] or 0.0
+        how = "Slow" if any(one.code == "late" for one in found) else "All is well"
+        return f"{how}: {words.count(due, 'instance')} on the way, the oldest for {words.span(oldest)}."
+    if not counts["stored"] and not facts["files"]["ready"]:
+        return "All is well: nothing has been found yet."
+    return "All is well: everything that was found is stored."
+
+
+def concerns(facts: Facts, how: How) -> Iterator[Concern]:
+    """Give what is not as it should be."""
+    yield from _daemon(facts, how)
+    yield from _ledger(facts, how)
+    yield from _archive(facts, how)
+    yield from _lateness(facts, how)
+    for folder in facts["folders"]:
+        yield from _folder(folder, facts["daemon"]["state"] == "running", how)
+    for folder in facts["deletions"]:
+        yield from _deletions(folder, how)
+    yield from _cases(facts, how)
+
+
+def _daemon(facts: Facts, how: How) -> Iterator[Concern]:
+    daemon = facts["daemon"]
+    due = sum(facts["counts"][state] for state in ("pending", "sending", "unconfirmed"))
+    other = daemon["other_pid"]
+    busy = f"; process {other} has the ledger (a backfill, or a daemon that starts?)" if other else ""
+    start = f"systemctl start {how.service}" if how.service else how.run("run")
+    match daemon["state"]:
+        case "stopped":
+            told = f"no daemon is running{busy}"
+            yield Concern("daemon-stopped", Level.WRONG, told, daemon["sign_seconds"], start)
+        case "silent":
+            todo = f"systemctl restart {how.service}" if how.service else f"kill {daemon['pid']}; {start}"
+            told = "the daemon hangs: it gives no sign of life"
+            yield Concern("daemon-silent", Level.WRONG, told, daemon["sign_seconds"], todo)
+        case "never" if due and not other:
+            told = f"{words.count(due, 'instance')} still due, and no daemon or backfill is running"
+            yield Concern("daemon-never", Level.PERSON, told, None, how.run("backfill"))
+
+
+def _ledger(facts: Facts, how: How) -> Iterator[Concern]:
+    ledger, doubt = facts["ledger"], facts["doubt"]
+    if ledger["blocked"]:
+        told = f"{ledger['blocked']}: nothing is sent until it can be written"
+        yield Concern("ledger-blocked", Level.WRONG, told, None, how.run("doctor"))
+    free = ledger["free_bytes"]
+    if free is not None and free < FREE_LITTLE_BYTES:
+        level = Level.WRONG if free < FREE_TOO_LITTLE_BYTES else Level.NOTE
+        told = f"{words.size(free)} free where the ledger is: free some, with a full disk nothing is sent"
+        yield Concern("ledger-disk", level, told, None, how.run("doctor"))
+    if doubt is not None and doubt["unsettled"]:
+        told = (
+            f"the ledger is in doubt, and the archive is asked about "
+            f"{words.count(doubt['unsettled'], 'instance')} before anything is sent"
+        )
+        yield Concern("ledger-doubted", Level.NOTE, told, doubt["seconds"], how.run("ledger info"))
+
+
+def _archive(facts: Facts, how: How) -> Iterator[Concern]:
+    archive = facts["archive"]
+    if archive["trouble"] is None or facts["daemon"]["state"] != "running":
+        return
+    kind, seconds = archive["trouble_kind"], archive["trouble_seconds"]
+    level = Level.NOTE if kind == "busy" and (seconds or 0.0) < PATIENT_SECONDS else Level.WRONG
+    told = f"the archive cannot be used: {archive['trouble']}"
+    yield Concern(f"archive-{kind}", level, told, seconds, how.run("doctor"))
+
+
+def _lateness(facts: Facts, how: How) -> Iterator[Concern]:
+    """Tell what is due for too long although daemon and archive are well: what else it is, is told above."""
+    if facts["daemon"]["state"] != "running" or facts["archive"]["trouble"] or facts["ledger"]["blocked"]:
+        return
+    live, oldest = facts["oldest_live"], facts["oldest_pending_seconds"]
+    answered = facts["last_answer_seconds"]
+    if live is not None and live["seconds"] > SLOW_SECONDS:
+        level = Level.WRONG if live["seconds"] > LATE_SECONDS else Level.NOTE
+        told = f"something of {live['study']} is still not stored, though it came as the daemon watched"
+        todo = how.run("explain", shlex.quote(live["study"]))
+        yield Concern("late", level, told, live["seconds"], todo)
+    elif (oldest or 0.0) > LATE_SECONDS and (answered is None or answered > LATE_SECONDS):
+        told = "something is due, and nothing has moved for over an hour"
+        yield Concern("stalled", Level.WRONG, told, answered or oldest, how.run("doctor"))
+
+
+def _folder(folder: Facts, running: bool, how: How) -> Iterator[Concern]:
+    name = f"folder {folder['number']}"
+    if running and folder["watch"] is None:
+        return  # it is in the config no more
+    explain = how.run("explain", shlex.quote(folder["handle"]))
+    if folder["hanging_seconds"] is not None:
+        told = f"{name} does not answer: is the server of this mount there? The others go on"
+        yield Concern("folder-hangs", Level.WRONG, told, folder["hanging_seconds"], explain)
+    if folder["lost"]:
+        told = f"{name} cannot be read ({folder['lost']}): is it mounted, and may dicomsync read it?"
+        yield Concern("folder-gone", Level.WRONG, told, folder["lost_seconds"], how.run("doctor"))
+    elif folder["problems"]:
+        told = (
+            f"{name}: {words.count(folder['problems'], 'directory', 'directories')} cannot be read, "
+            "and what is in there is not stored"
+        )
+        yield Concern("folder-unreadable", Level.PERSON, told, None, how.run("doctor"))
+    if folder["watch"] not in (None, "events", "scan", "not watched yet", "gone") and not folder["lost"]:
+        told = f"{name} is only scanned, and not watched: {folder['watch']}"
+        yield Concern("folder-unwatched", Level.NOTE, told, None, how.run("doctor"))
+    if folder["sampled_dicom"]:
+        told = (
+            f"{name}: {words.count(folder['excluded'], 'file')} with names that are not included; "
+            f"{folder['sampled_dicom']} of {folder['sampled']} looked into are DICOM: include them with '*'"
+        )
+        yield Concern("folder-left-out", Level.NOTE, told, None, how.run("doctor"))
+
+
+def _deletions(folder: Facts, how: How) -> Iterator[Concern]:
+    name, todo = f"mirrored deletions of folder {folder['number']}", how.run("deletions list")
+    if folder["frozen"]:
+        told = f"{name} are frozen: {failures.in_words(folder['frozen'])}"
+        yield Concern("deletions-frozen", Level.PERSON, told, folder["frozen_seconds"], todo)
+    elif folder["unhealthy"]:
+        told = f"{name} wait: {failures.in_words(folder['unhealthy'])}"
+        yield Concern("deletions-waiting", Level.NOTE, told, None, todo)
+
+
+_CASES = {
+    # state: level, what it is called, the command and what follows
+    "missing": (Level.PERSON, "which the archive had stored and does not have any more", "verify", ""),
+    "differs": (Level.PERSON, "of which the archive has other bytes than were stored", "verify", "--bytes"),
+    "missed": (Level.PERSON, "left before being stored: export again, or bring back", "explain", ""),
+    "conflict": (Level.PERSON, "in conflict: other content under a taken UID", "conflicts list", "--compare"),
+    "rejected": (Level.PERSON, "refused by the archive", "explain", ""),
+    "held": (Level.PERSON, "held: not whole, or not readable", "explain", ""),
+}  # fmt: skip
+
+
+def _cases(facts: Facts, how: How) -> Iterator[Concern]:
+    for state, (level, told, command, rest) in _CASES.items():
+        cases = [case for case in facts["cases"] if case["state"] == state]
+        number = sum(case["n"] for case in cases)
+        if not number:
+            continue
+        kinds = {case["what"] for case in cases}
+        noun = "file" if kinds == {"file"} else "instance" if "file" not in kinds else "case"
+        seconds = max((case["seconds"] for case in cases if case["seconds"] is not None), default=None)
+        yield Concern(state, level, f"{words.count(number, noun)} {told}", seconds, how.run(command, rest))
