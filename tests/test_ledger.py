@@ -530,7 +530,7 @@ def test_more_instances_than_a_statement_takes_move_together_each_with_its_own_h
     arrivals = [arrival(ledger, f"1.2.3.{number}") for number in range(count)]
     instances = list(ledger.add_arrivals(arrivals, WALL, 0.0))
     hashes = [number.to_bytes(32, "big") for number in range(count)]
-    moves = [Transition(one, STORED, sha256=hash) for one, hash in zip(instances, hashes, strict=True)]
+    moves = [Transition(one, STORED, sha256=digest) for one, digest in zip(instances, hashes, strict=True)]
     refused = Transition(instances[-1], InstanceState.REJECTED, "failure-0110")
     ledger.move([*moves[:-1], refused], WALL, [0.0] * count)
     assert (ledger.count(STORED), ledger.count(InstanceState.REJECTED)) == (count - 1, 1)

@@ -131,11 +131,13 @@ class FileVerbs:
 
     def put_file(self, file: NewFile, wall: float) -> int:
         """Record a file as it is now; gives its row."""
-        return int(many.execute(self._db, f"{_PUT_FILES} RETURNING id", [_put(file, wall)])[0][0])
+        return int(
+            many.execute(self._db, f"{_PUT_FILES} RETURNING id", [_put(file, wall, file.instance_id)])[0][0]
+        )
 
-    def put_files(self, files: Iterable[NewFile], wall: float) -> None:
-        """Record files as they are now, no name twice."""
-        many.execute(self._db, _PUT_FILES, [_put(file, wall) for file in files])
+    def put_files(self, files: Iterable[tuple[NewFile, int]], wall: float) -> None:
+        """Record files as they are now, no name twice, each with the instance it holds."""
+        many.execute(self._db, _PUT_FILES, [_put(file, wall, instance_id) for file, instance_id in files])
 
     def file(self, file_id: int) -> tuple[int, bytes, FileRow] | None:
         """Give one file's directory row, its path and its row."""
@@ -245,11 +247,11 @@ def _shown(name: bytes) -> str | None:
     return None
 
 
-def _put(file: NewFile, wall: float) -> tuple[Any, ...]:
+def _put(file: NewFile, wall: float, instance_id: int | None) -> tuple[Any, ...]:
     key = file.key
     what = (file.directory_id, file.name, _shown(file.name))
     seen = (key.size_bytes, key.mtime_ns, key.ctime_ns, key.inode)
-    return (*what, *seen, file.state, file.reason, file.detail, file.instance_id, file.place, wall)
+    return (*what, *seen, file.state, file.reason, file.detail, instance_id, file.place, wall)
 
 
 def _file_row(row: tuple[Any, ...]) -> FileRow:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from dicomsync.claims import Known
 from dicomsync.ledger import many
@@ -18,6 +17,15 @@ _STUDIES_CACHED = 10_000
 _ADD_INSTANCES = """INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid,
         transfer_syntax_uid, size_bytes, preamble, sha256, state, reason, seen_at, due_at, live)
     VALUES {rows}"""
+
+_MOVE = """WITH given (id, sha256) AS (VALUES {rows})
+    UPDATE instances SET state = ?, reason = ?,
+        detail = coalesce(nullif(?, ''), CASE WHEN state = 'unconfirmed' THEN detail ELSE '' END),
+        due_at = ?,
+        attempts = attempts + ?, unclear = unclear + ?, looks = ?, together = ?,
+        sha256 = coalesce(given.sha256, instances.sha256),
+        stored_at = coalesce(stored_at, ?), verified_at = coalesce(?, verified_at)
+    FROM given WHERE instances.id = given.id RETURNING study_id"""
 
 
 class InstanceVerbs(FileVerbs):
@@ -98,9 +106,7 @@ class InstanceVerbs(FileVerbs):
         ]
         found = many.execute(self._db, f"{_ADD_INSTANCES} RETURNING sop_instance_uid, id", rows)
         by_uid: dict[str, int] = dict(found)
-        self.put_files(
-            (replace(one.file, instance_id=by_uid[one.whole.sop_instance_uid]) for one in arrivals), wall
-        )
+        self.put_files(((one.file, by_uid[one.whole.sop_instance_uid]) for one in arrivals), wall)
         return by_uid.values()
 
     def _row_of(
@@ -173,29 +179,9 @@ class InstanceVerbs(FileVerbs):
 
         What an archive said when it left an instance in doubt stays beside it while it is asked.
         """
-        changes: dict[tuple[Transition, float], list[tuple[int, bytes | None]]] = {}
+        groups: dict[tuple[object, ...], list[tuple[int, bytes | None]]] = {}
         for change, due in zip(transitions, due_at, strict=True):
-            alike = replace(change, instance_id=0, sha256=None)
-            changes.setdefault((alike, due), []).append((change.instance_id, change.sha256))
-        for (change, due), instances in changes.items():
-            self._move(change, due, wall, instances)
-
-    def _move(
-        self, change: Transition, due: float, wall: float, instances: Sequence[tuple[int, bytes | None]]
-    ) -> None:
-        """Have instances, each with its SHA-256 if known now, become the same."""
-        rows = many.execute(
-            self._db,
-            """WITH given (id, sha256) AS (VALUES {rows})
-            UPDATE instances SET state = ?, reason = ?,
-                detail = coalesce(nullif(?, ''), CASE WHEN state = 'unconfirmed' THEN detail ELSE '' END),
-                due_at = ?,
-                attempts = attempts + ?, unclear = unclear + ?, looks = ?, together = ?,
-                sha256 = coalesce(given.sha256, instances.sha256),
-                stored_at = coalesce(stored_at, ?), verified_at = coalesce(?, verified_at)
-            FROM given WHERE instances.id = given.id RETURNING study_id""",
-            instances,
-            (
+            becomes: tuple[object, ...] = (
                 change.state,
                 change.reason,
                 change.detail,
@@ -206,9 +192,11 @@ class InstanceVerbs(FileVerbs):
                 change.together,
                 wall if change.state is InstanceState.STORED else None,
                 wall if change.verified else None,
-            ),
-        )
-        self._touched.update(row[0] for row in rows)
+            )
+            groups.setdefault(becomes, []).append((change.instance_id, change.sha256))
+        for becomes, instances in groups.items():
+            rows = many.execute(self._db, _MOVE, instances, becomes)
+            self._touched.update(row[0] for row in rows)
 
     def has_sha256(self, instance_id: int) -> bool:
         """Say whether the bytes of an instance were read already."""
