@@ -114,7 +114,7 @@ def quiet(site: Site) -> None:
 
 
 def until_finished(site: Site) -> None:
-    """Let time pass until each folder was read whole once more and nothing is left to do."""
+    """Let time pass until each folder was read whole once more and nothing is left to do, or half done."""
     site.rest()
     engine, begun = site.engine, site.full_passes
     end = site.true + QUIET_SECONDS
@@ -122,7 +122,8 @@ def until_finished(site: Site) -> None:
         site.passes(65.0)
         if site.engine is None or site.engine is not engine:  # a new one begins with full passes
             engine, begun = site.engine, []
-        if engine is not None and engine.finished and all(map(operator.gt, site.full_passes, begun)):
+        read = all(map(operator.gt, site.full_passes, begun))
+        if engine is not None and engine.finished and read and not site.oracle.deletions.under_way:
             return
 
 
