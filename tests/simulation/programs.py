@@ -129,14 +129,14 @@ def until_finished(site: Site) -> None:
 
 def shortened(seed: int, program: Program, broken: str, most: int = 400) -> Program:
     """Take out of a program whatever the same promise is broken without."""
-    code, tries = broken[:2], 0
+    code, tries = _code(broken), 0
     size = max(1, len(program) // 2)
     while size >= 1:
         at = 0
         while at < len(program) and tries < most:
             shorter = program[:at] + program[at + size :]
             tries += 1
-            if run(seed, shorter).broken[:2] == code:
+            if _code(run(seed, shorter).broken) == code:
                 program = shorter
             else:
                 at += size
@@ -144,3 +144,7 @@ def shortened(seed: int, program: Program, broken: str, most: int = 400) -> Prog
             break
         size = max(1, size // 2)
     return program
+
+
+def _code(broken: str) -> str:
+    return broken.partition(":")[0]
