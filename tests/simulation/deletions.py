@@ -166,7 +166,7 @@ class Deletions(History):
     def guards_hold(self, one: Grounds, uid: str, left: Mark, second: FullPass, rows: Rows) -> None:
         """I4.iv: not too many in 24 hours, no directory right below the folder gone, something left in it."""
         now = self._site.true
-        counted = {other for at, path, other in self._deleted if path == one.path and at > now - DAY_SECONDS}
+        waiting = set()
         for row in rows[0].values():
             lately = self._left(row[1])
             if (
@@ -174,9 +174,13 @@ class Deletions(History):
                 and one.path in self._held_by.get(row[1], ())
                 and lately is not None
                 and lately.true > now - DAY_SECONDS
+                and not self._is_approved(row[1])
             ):
-                counted.add(row[1])
-        counted = {other for other in counted if not self._is_approved(other)}
+                waiting.add(row[1])
+        if not waiting:
+            return  # a person has looked at all that may still go
+        gone = {other for at, path, other in self._deleted if path == one.path and at > now - DAY_SECONDS}
+        counted = waiting | {other for other in gone if not self._is_approved(other)}
         live = max(second.live, one.passes[-1].live, self._live(one))
         most = max(1, int(self._rules.max_share * live))
         promise(len(counted) <= self._rules.max_deletions, "I4.iv: more than `max_deletions`")

@@ -316,6 +316,11 @@ class History:
 
     # the ledger
 
+    @property
+    def under_way(self) -> bool:
+        """Whether anything is just being deleted for having left."""
+        return any(mirrored(row) for row in self._site.oracle.rows[0].values())
+
     def waiting(self, path: bytes) -> list[tuple[int, str]]:
         """Give what waits in a folder, as the ledger has it: rows and UIDs."""
         return [
