@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicomsync.model import Due
 
@@ -16,6 +16,13 @@ class Caps:
     max_wait_seconds: float = 60.0
     max_instances: int = 50
     max_bytes: int = 32 * 1024 * 1024
+
+    def share(self, share: float) -> Caps:
+        """Give the same with a share of the largest batch."""
+        if share >= 1.0:
+            return self
+        most = max(1, int(self.max_instances * share))
+        return replace(self, max_instances=most, max_bytes=int(self.max_bytes * share))
 
 
 def due_at(first_at: float, quiet_at: float, pending: int, pending_bytes: int, caps: Caps) -> float:

@@ -193,10 +193,7 @@ class Enrolment:
             else:
                 others.append((candidate, whole))
         arrivals = [self._arrival(candidate, whole, now) for candidate, whole in new.values()]
-        added = self._ledger.add_arrivals(arrivals, now.wall, self._pace.at(now))
-        if self._ledger.open_removals():  # SQLite may give them numbers that others had before
-            for instance_id in added:
-                self._ledger.came_back(instance_id, now.wall)
+        self._ledger.add_arrivals(arrivals, now.wall, self._pace.at(now))
         self.recorded += len(new)
         self.enrolled += len(new)
         self.enrolled_bytes += sum(whole.key.size_bytes for _, whole in new.values())

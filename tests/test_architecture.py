@@ -35,6 +35,7 @@ MAP: dict[str, str] = {
     "deletion": "model",
     "roots": "deletion errors model mounts",
     "pacing": "",
+    "congestion": "",
     "failures": "reasons",
     "rules": "model pacing failures dicomweb.response",
     "quiet": "",
@@ -59,7 +60,8 @@ MAP: dict[str, str] = {
     "control": "errors",
     "suspects": "ledger model pulse",
     "intake": "enrolment jobs passes pulse scan settle suspects ledger model work",
-    "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
+    "traffic": "congestion model pacing",
+    "delivery": "batching dicomweb jobs rules pacing handles ledger model scan traffic work",
     "audit": "delivery dicomweb handles jobs ledger model pacing rules work",
     "evidence": "deletion delivery dicomweb handles intake ledger model passes removal roots work",
     "mirroring": "deletion delivery evidence handles intake jobs ledger model pacing removal rules work",
@@ -104,8 +106,8 @@ MAP: dict[str, str] = {
     "__init__": "",
 }
 
-PURE = {"addresses", "batching", "bwlimit", "claims", "concerns", "credentials", "deletion", "pacing"}
-PURE |= {"rules", "settle"}
+PURE = {"addresses", "batching", "bwlimit", "claims", "concerns", "congestion", "credentials", "deletion"}
+PURE |= {"pacing", "rules", "settle"}
 IMPURE_MODULES = {"os", "time", "random", "socket", "sqlite3", "threading", "subprocess", "logging"}
 
 

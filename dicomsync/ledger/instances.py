@@ -99,7 +99,7 @@ class InstanceVerbs(FileVerbs):
         row = self._row_of(whole, state, reason, wall, due_at, sha256, live)
         return int(many.execute(self._db, f"{_ADD_INSTANCES} RETURNING id", [row])[0][0])
 
-    def add_arrivals(self, arrivals: Sequence[Arrival], wall: float, due_at: float) -> Iterable[int]:
+    def add_arrivals(self, arrivals: Sequence[Arrival], wall: float, due_at: float) -> None:
         """Record new instances, each with its file; no SOP Instance UID twice, and none that is taken."""
         rows = [
             self._row_of(one.whole, one.state, one.reason, wall, due_at, None, one.live) for one in arrivals
@@ -107,7 +107,6 @@ class InstanceVerbs(FileVerbs):
         found = many.execute(self._db, f"{_ADD_INSTANCES} RETURNING sop_instance_uid, id", rows)
         by_uid: dict[str, int] = dict(found)
         self.put_files(((one.file, by_uid[one.whole.sop_instance_uid]) for one in arrivals), wall)
-        return by_uid.values()
 
     def _row_of(
         self,
