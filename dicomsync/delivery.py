@@ -173,22 +173,33 @@ class Delivery:
         for study in self._in_order(at):
             if len(works) >= free:
                 break
-            candidates = self._with_files(study, now)
-            batch = batching.choose(candidates, caps, self._limit.at(now.wall))
-            if batch:
-                works.append(self._send(study, batch, now))
+            works += self._batches_of(study, caps, free - len(works), now)
         return works
+
+    def _batches_of(self, study: DueStudy, caps: batching.Caps, most: int, now: Moment) -> list[Work]:
+        """Give a study's next batch; of the backlog all full ones that may go: one a turn cost a quarter."""
+        works: list[Work] = []
+        pending, pending_bytes = study.pending, study.pending_bytes
+        while len(works) < most and (not works or self._may_take(study)):
+            batch = batching.choose(self._with_files(study, now), caps, self._limit.at(now.wall))
+            if not batch:
+                break
+            works.append(self._send(study, batch, now))
+            pending -= len(batch)
+            pending_bytes -= sum(due.size_bytes for due in batch)
+            if study.live or not caps.full(pending, pending_bytes):
+                break
+        return works
+
+    def _may_take(self, study: DueStudy) -> bool:
+        kind = dicomweb.KINDS.get(self._archive.kind)
+        shared = kind is not None and kind.shares_studies
+        return self.traffic.may_take(study.study_instance_uid, shared=shared)
 
     def _in_order(self, at: float) -> Iterator[DueStudy]:
         """Give the due studies: live ones first, but never on all transfers while there is a backlog."""
-        kind = dicomweb.KINDS.get(self._archive.kind)
-        shared = kind is not None and kind.shares_studies
         live, backlog = (
-            [
-                one
-                for one in self._ledger.due_studies(at, live=kind)
-                if self.traffic.may_take(one.study_instance_uid, shared=shared)
-            ]
+            [one for one in self._ledger.due_studies(at, live=kind) if self._may_take(one)]
             for kind in (True, False)
         )
         at_once = self.traffic.at_once

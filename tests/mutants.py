@@ -553,7 +553,7 @@ MUTANTS = (
         "a study that is not in the archive yet may have two requests on their way",
         "delivery.py",
         """\
-                if self.traffic.may_take(one.study_instance_uid, shared=shared)
+                if self._may_take(one)
 """,
         "",
         ("tests/test_engine.py::test_one_request_a_study_is_on_its_way_at_a_time",),
