@@ -168,6 +168,7 @@ def _folder(folder: dict[str, Any]) -> str:
     if folder["last_scan_seconds"] is None:
         return f"  {number}{path}: never read to its end"
     how = f"; {folder['watch']}" if folder["watch"] in ("events", "scan") else ""
+    how += f"; nothing new for {words.span(folder['silent_seconds'])}"
     return (
         f"  {number}{path}: {words.count(folder['files'], 'file')} when last read whole, "
         f"{ago(folder['last_scan_seconds'])}{how}"

@@ -49,7 +49,7 @@ def check_receiver_url(url: str, *, secret: bool) -> str | None:
     It may hold a query. One that is a `secret` goes over https, or stays on this machine.
     """
     base, _, query = url.partition("?")
-    if _FORBIDDEN.search(query) or not query.isascii() or "#" in query:
+    if _FORBIDDEN.search(query) or not query.isascii() or "#" in url:
         return "the URL holds blanks or characters that must be percent-encoded, or a fragment"
     problem = check_url(base)
     if problem is None and secret and not base.lower().startswith("https:") and not is_loopback(base):
