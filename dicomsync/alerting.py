@@ -91,8 +91,8 @@ class Line:
 
     def told(self, wall: float) -> dict[str, Any]:
         """Give how it goes, as plain values for the facts."""
-        failing = max(0.0, wall - self._failing_since) if self._failures else None
-        taken = None if self._taken_at is None else max(0.0, wall - self._taken_at)
+        failing = max(0.0, round(wall - self._failing_since, 3)) if self._failures else None
+        taken = None if self._taken_at is None else max(0.0, round(wall - self._taken_at, 3))
         return {"failing": self._failing or None, "failing_seconds": failing, "taken_seconds": taken}
 
     def close(self) -> None:

@@ -230,4 +230,5 @@ def text(news: Sequence[News], headline: str, name: str, wall: float) -> str:
         head = _HEADS.get((one.event, Level(alert.level)))
         head = head or {"person": "WAITS FOR A PERSON", "note": "NOTE"}[alert.level]
         lines += [f"{_site(name)}: {head}, for {lasted}: {alert.words}", f"  {alert.todo}"]
-    return "\n".join([*lines, f"Now: {headline}"])
+    repeats = len(news) == 1 and headline.lower().startswith(news[0].alert.words.lower())
+    return "\n".join(lines if repeats else [*lines, f"Now: {headline}"])

@@ -133,7 +133,8 @@ def headline(facts: Facts, found: list[Concern]) -> str:
         worst, others = grave[0], len(grave) - 1
         more = f" And {words.count(others, 'other thing')}." if others else ""
         since = f" (for {words.span(worst.seconds)})" if worst.seconds and worst.level is Level.WRONG else ""
-        return f"{worst.words[0].upper()}{worst.words[1:]}{since}.{more}"
+        end = "" if worst.words.endswith("?") and not since else "."
+        return f"{worst.words[0].upper()}{worst.words[1:]}{since}{end}{more}"
     counts = facts["counts"]
     due = sum(counts[state] for state in ("pending", "sending", "unconfirmed"))
     if due:
@@ -264,11 +265,11 @@ def _silence(folder: Facts, daemon: Facts, how: How) -> Iterator[Concern]:
         return
     number = str(folder["number"])
     told = (
-        f"nothing has come into folder {number} for {words.span(silent)}, and something is expected every "
-        f"{words.span(expected)}: does what sends there still do so?"
+        f"nothing new has come into folder {number}, where something is expected every "
+        f"{words.span(expected)}: does its sender still send?"
     )
     explain = how.run("explain", shlex.quote(folder["handle"]))
-    yield Concern("folder-silent", Level.PERSON, told, silent - expected, explain, number)
+    yield Concern("folder-silent", Level.PERSON, told, silent, explain, number)
 
 
 def _deletions(folder: Facts, how: How) -> Iterator[Concern]:

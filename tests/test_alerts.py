@@ -244,3 +244,9 @@ def test_every_kind_of_news_has_words(event: Event, level: str) -> None:
         event, Alert("held", "", level, "3 files held", "explain", NOON - 60, level, NOON, None)
     )
     assert "3 files held" in alerts.text([one], "All.", "", NOON)
+
+
+def test_the_headline_is_left_out_where_it_would_say_the_same_again() -> None:
+    one = news()[:1]
+    assert "Now:" not in alerts.text(one, "Folder 1 cannot be read (for 12 min).", "", NOON)
+    assert "Now:" in alerts.text(one, "The ledger cannot be written. And 1 other thing.", "", NOON)

@@ -143,7 +143,7 @@ ALL: dict[str, tuple[Facts, Level, str, str]] = {
     "folder-hangs": ({"folders__0__hanging_seconds": 300.0}, Level.WRONG, "not answer", "folder d3a266"),
     "folder-silent": (
         {"folders__0__expected_seconds": 3600.0},
-        *(Level.PERSON, "nothing has come into folder 1 for 2 h", "folder d3a266"),
+        *(Level.PERSON, "nothing new has come into folder 1", "folder d3a266"),
     ),
     "folder-unreadable": ({"folders__0__problems": 2}, Level.PERSON, "2 directories", "doctor"),
     "folder-unwatched": ({"folders__0__watch": "limit reached"}, Level.NOTE, "limit reached", "doctor"),
@@ -353,3 +353,9 @@ def test_what_its_cause_only_hides_is_not_known_to_be_over(
     code: str, about: str, changes: Facts, unknown: bool
 ) -> None:
     assert concerns.unknown(code, about, judged(changes)) is unknown
+
+
+def test_a_headline_that_asks_ends_with_its_question() -> None:
+    assert judged(SILENT)["headline"].endswith("does its sender still send?")
+    both = {**SILENT, **ALL["held"][0]}
+    assert judged(both)["headline"].endswith("does its sender still send? And 1 other thing.")
