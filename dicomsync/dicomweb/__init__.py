@@ -20,12 +20,13 @@ from .identify import Identified
 from .kinds import KINDS, Kind
 from .multipart import ReceivedPart, boundary_of, read_parts
 from .network import Network, Proxy, check_proxy
+from .once import told
 from .response import Failed, Referenced, StoreResponse
 from .retrieve import Metadata
 from .search import Level, SearchResults
-from .secrets import Secret
+from .secrets import Secret, SecretReader
 from .store import StoreAnswer
-from .urls import check_token_url, check_url
+from .urls import check_receiver_url, check_token_url, check_url, is_loopback
 
 __all__ = [
     "DICOM_SCOPE",
@@ -55,17 +56,21 @@ __all__ = [
     "Referenced",
     "SearchResults",
     "Secret",
+    "SecretReader",
     "StoreAnswer",
     "StoreBody",
     "StoreResponse",
     "boundary_of",
     "check_kind",
     "check_proxy",
+    "check_receiver_url",
     "check_token_url",
     "check_url",
     "client_for",
     "close_clients",
+    "is_loopback",
     "read_parts",
+    "told",
     "uid",
     "value",
 ]

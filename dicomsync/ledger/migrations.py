@@ -39,6 +39,7 @@ _TABLES = (
         patterns TEXT NOT NULL DEFAULT '', -- of the names that are looked for in it
         seen_at REAL NOT NULL, -- when it was first looked into
         scanned_at REAL, -- end of the latest scan that came to its end
+        filed_at REAL, -- when a file in it was last proved to be whole DICOM
         report TEXT -- what that scan counted, as JSON
     ) STRICT""",
     """CREATE TABLE directories (
