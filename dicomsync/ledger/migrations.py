@@ -52,7 +52,7 @@ _TABLES = (
         nested INTEGER NOT NULL DEFAULT 0 -- 1: it was once on another file system than its folder
     ) STRICT""",
     f"""CREATE TABLE files (
-        id INTEGER PRIMARY KEY,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- history names it: never that of another
         directory_id INTEGER NOT NULL REFERENCES directories (id),
         name BLOB NOT NULL,
         shown TEXT, -- the name in escapes, where it is not UTF-8
@@ -80,7 +80,7 @@ _TABLES = (
         due_at REAL -- when its next batch goes
     ) STRICT""",
     f"""CREATE TABLE instances (
-        id INTEGER PRIMARY KEY,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- likewise; and what is younger has a greater one
         study_id INTEGER NOT NULL REFERENCES studies (id),
         series_instance_uid TEXT NOT NULL,
         sop_instance_uid TEXT NOT NULL,
