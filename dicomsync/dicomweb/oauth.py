@@ -17,7 +17,8 @@ import httpx
 
 from ..errors import ArchiveProblem, NoAnswer, Refused, SecretProblem, UsageProblem
 from .auth import ClientCredentials
-from .network import Network, transport_to
+from .network import Network
+from .route import transport_to
 from .secrets import SecretReader
 from .tokens import Token, usable
 from .transport import Limit, strict_client

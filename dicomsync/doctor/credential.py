@@ -11,7 +11,7 @@ from typing import Final
 
 from dicomsync import dicomweb
 from dicomsync.dicomweb.authorizer import Authorizer
-from dicomsync.dicomweb.network import tls_context
+from dicomsync.dicomweb.route import tls_context
 from dicomsync.doctor.certificate import expiry, told
 from dicomsync.doctor.check import Check, ok, problem, warning
 from dicomsync.errors import DicomsyncError
