@@ -185,7 +185,7 @@ def _settle(connection: sqlite3.Connection, path: Path) -> None:
         )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # what was said to be stored survives a power cut
-    connection.execute("PRAGMA cache_size = -16000")  # KiB
+    connection.execute("PRAGMA cache_size = -4000")  # KiB: four times as much was no faster
     connection.execute("PRAGMA journal_size_limit = 67108864")
     if found != APPLICATION_ID:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
