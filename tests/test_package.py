@@ -50,8 +50,9 @@ class Package:
         return self.dpkg("--install", self.file(revision))
 
     def units(self) -> str:
-        """Every instance that systemd knows of, in whatever state."""
-        return self.machine.ask("systemctl", "list-units", "--all", "--plain", "--no-legend", "dicomsync*@*")
+        """Every instance that runs, or failed to."""
+        states = "--state=active,activating,reloading,deactivating,failed"
+        return self.machine.ask("systemctl", "list-units", states, "--plain", "--no-legend", "dicomsync*@*")
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,7 @@ def test_configured_as_it_says_it_stores_and_serves_its_page(package: Package, s
     at = ["--archive", service.archive.url, "--folder", f"/srv/{service.name}"]
     ask("dicomsync", "init", "--yes", *at, config)
     ask("dicomsync", "doctor", "-c", config)
+    ask("sed", "-i", 's/^quiet = .*/quiet = "0.1s"/; s/^settle = .*/settle = "0.1s"/', config)
     service.arrive(3)
     service.systemctl("enable", "--now")
     service.until_stored(3)
