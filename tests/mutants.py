@@ -410,8 +410,8 @@ MUTANTS = (
         "M24",
         "a name that is no text is made into one",
         "scan.py",
-        "            name = os.fsencode(item.name)",
-        '            name = item.name.encode("utf-8", "replace")',
+        '    more = os.fsencode("/".join(fresh)).split(b"/") if fresh else []',
+        '    more = "/".join(fresh).encode("utf-8", "replace").split(b"/") if fresh else []',
         ("tests/test_scan.py::test_any_name_a_disk_can_hold_is_found_and_kept_byte_for_byte",),
     ),
     Mutant(
@@ -493,6 +493,14 @@ MUTANTS = (
         "if not left.ledger_trusted:",
         "if left.ledger_trusted is None:",
         ("tests/test_deletion.py::test_only_what_we_stored_ourselves_live_and_saw_vanish_soon_is_eligible",),
+    ),
+    Mutant(
+        "I0",
+        "a directory that agreed with the ledger once is never compared again",
+        "ledger/migrations.py",
+        "        UPDATE directories SET agreed = NULL WHERE id",
+        "        UPDATE directories SET agreed = agreed WHERE id",
+        ("tests/test_agreement.py::test_whoever_writes_a_row_of_it_ends_the_agreement",),
     ),
     Mutant(
         "I1",

@@ -8,7 +8,8 @@ from typing import Final
 
 import httpx
 
-from .network import Network, transport_to
+from .network import Network
+from .route import transport_to
 from .transport import Limit, strict_client
 from .wire import FAILURES, no_answer, silence_loggers
 

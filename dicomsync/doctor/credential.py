@@ -9,7 +9,7 @@ from typing import Final
 
 from dicomsync import certificates, dicomweb
 from dicomsync.dicomweb.authorizer import Authorizer
-from dicomsync.dicomweb.network import tls_context
+from dicomsync.dicomweb.route import tls_context
 from dicomsync.doctor.certificate import told
 from dicomsync.doctor.check import Check, ok, problem, warning
 from dicomsync.errors import DicomsyncError

@@ -113,7 +113,7 @@ def lose(path: Path, copy: Path, how: str, at: int) -> bool:
         path.write_bytes(data[:at] + b"\x5a" * 4096 + data[at + 4096 :] if at % 3 else data[: at - 100])
     elif copy.exists():
         path.write_bytes(copy.read_bytes())
-    return was is None or _said(path) != was
+    return how != "older" or was is None or _said(path) != was
 
 
 def _said(path: Path) -> list[str] | None:
