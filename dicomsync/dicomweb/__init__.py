@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from .kinds import KINDS, Kind
     from .multipart import ReceivedPart, boundary_of, read_parts
     from .network import Network, Proxy, check_proxy
+    from .once import told
     from .response import Failed, Referenced, StoreResponse
     from .retrieve import Metadata
     from .search import Level, SearchResults
-    from .secrets import Secret
+    from .secrets import Secret, SecretReader
     from .store import StoreAnswer
-    from .urls import check_token_url, check_url
+    from .urls import check_receiver_url, check_token_url, check_url, is_loopback
 
 __all__ = [
     "DICOM_SCOPE",
@@ -65,17 +66,21 @@ __all__ = [
     "Referenced",
     "SearchResults",
     "Secret",
+    "SecretReader",
     "StoreAnswer",
     "StoreBody",
     "StoreResponse",
     "boundary_of",
     "check_kind",
     "check_proxy",
+    "check_receiver_url",
     "check_token_url",
     "check_url",
     "client_for",
     "close_clients",
+    "is_loopback",
     "read_parts",
+    "told",
     "uid",
     "value",
 ]
@@ -92,12 +97,13 @@ _MODULES = {
     "kinds": ("KINDS", "Kind"),
     "multipart": ("ReceivedPart", "boundary_of", "read_parts"),
     "network": ("Network", "Proxy", "check_proxy"),
+    "once": ("told",),
     "response": ("Failed", "Referenced", "StoreResponse"),
     "retrieve": ("Metadata",),
     "search": ("Level", "SearchResults"),
-    "secrets": ("Secret",),
+    "secrets": ("Secret", "SecretReader"),
     "store": ("StoreAnswer",),
-    "urls": ("check_token_url", "check_url"),
+    "urls": ("check_receiver_url", "check_token_url", "check_url", "is_loopback"),
 }
 
 

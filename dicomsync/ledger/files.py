@@ -148,6 +148,11 @@ class FileVerbs:
             RETURNING id""",
             (file.directory_id, file.name, _shown(file.name), *values_now, wall),
         ).fetchone()
+        if file.state is FileState.READY:
+            self._db.execute(
+                "UPDATE folders SET filed_at = ? WHERE id = (SELECT folder_id FROM directories WHERE id = ?)",
+                (wall, file.directory_id),
+            )
         return int(row[0])
 
     def file(self, file_id: int) -> tuple[int, bytes, FileRow] | None:

@@ -39,6 +39,7 @@ _TABLES = (
         patterns TEXT NOT NULL DEFAULT '', -- of the names that are looked for in it
         seen_at REAL NOT NULL, -- when it was first looked into
         scanned_at REAL, -- end of the latest scan that came to its end
+        filed_at REAL, -- when a file in it was last proved to be whole DICOM
         report TEXT -- what that scan counted, as JSON
     ) STRICT""",
     """CREATE TABLE directories (
@@ -52,7 +53,7 @@ _TABLES = (
         agreed BLOB -- digest of the listing that agreed with its files; NULL once one of them changes
     ) STRICT""",
     f"""CREATE TABLE files (
-        id INTEGER PRIMARY KEY,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- history names it: never that of another
         directory_id INTEGER NOT NULL REFERENCES directories (id),
         name BLOB NOT NULL,
         shown TEXT, -- the name in escapes, where it is not UTF-8
@@ -80,7 +81,7 @@ _TABLES = (
         due_at REAL -- when its next batch goes
     ) STRICT""",
     f"""CREATE TABLE instances (
-        id INTEGER PRIMARY KEY,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- likewise; and what is younger has a greater one
         study_id INTEGER NOT NULL REFERENCES studies (id),
         series_instance_uid TEXT NOT NULL,
         sop_instance_uid TEXT NOT NULL,
