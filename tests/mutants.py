@@ -423,7 +423,7 @@ MUTANTS = (
     Mutant(
         "M22b",
         "the environment adds authorities",
-        "dicomweb/network.py",
+        "dicomweb/route.py",
         "ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
         "ssl.create_default_context()",
         ("tests/test_tls.py::test_the_environment_adds_no_authority_and_gets_no_session_keys",),
