@@ -17,7 +17,6 @@ from enum import StrEnum
 
 from dicomsync import deletion, dicomweb, jobs, roots
 from dicomsync.deletion import Root
-from dicomsync.dicomweb import Outcome
 from dicomsync.errors import DicomsyncError, NoAnswer, NotThere, Refused, UsageProblem
 from dicomsync.model import Due, StatKey
 from dicomsync.pacing import Signal
@@ -229,7 +228,7 @@ def delete(archive: dicomweb.Archive, target: Target) -> Sent:
         return Sent(sent=True, why="refused" if supported else "cannot-delete", supported=supported)
     except DicomsyncError as error:
         return Sent(sent=True, why="no-answer", signal=jobs.signal_of(error))
-    return Sent(sent=True, why="" if done.outcome is not Outcome.UNFINISHED else "unfinished")
+    return Sent(sent=True, why="" if done.outcome is not dicomweb.Outcome.UNFINISHED else "unfinished")
 
 
 class Where(StrEnum):

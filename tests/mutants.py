@@ -423,7 +423,7 @@ MUTANTS = (
     Mutant(
         "M22b",
         "the environment adds authorities",
-        "dicomweb/network.py",
+        "dicomweb/route.py",
         "ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
         "ssl.create_default_context()",
         ("tests/test_tls.py::test_the_environment_adds_no_authority_and_gets_no_session_keys",),
@@ -452,9 +452,17 @@ MUTANTS = (
         "M24",
         "a name that is no text is made into one",
         "scan.py",
-        "            name = os.fsencode(item.name)",
-        '            name = item.name.encode("utf-8", "replace")',
+        '    more = os.fsencode("/".join(fresh)).split(b"/") if fresh else []',
+        '    more = "/".join(fresh).encode("utf-8", "replace").split(b"/") if fresh else []',
         ("tests/test_scan.py::test_any_name_a_disk_can_hold_is_found_and_kept_byte_for_byte",),
+    ),
+    Mutant(
+        "I0",
+        "a directory that agreed with the ledger once is never compared again",
+        "ledger/migrations.py",
+        "        UPDATE directories SET agreed = NULL WHERE id",
+        "        UPDATE directories SET agreed = agreed WHERE id",
+        ("tests/test_agreement.py::test_whoever_writes_a_row_of_it_ends_the_agreement",),
     ),
     Mutant(
         "I1",
