@@ -415,7 +415,7 @@ MUTANTS = (
         ("tests/test_scan.py::test_any_name_a_disk_can_hold_is_found_and_kept_byte_for_byte",),
     ),
     Mutant(
-        "M1",
+        "DM1",
         "the marker is not looked at",
         "deletion.py",
         "if seen.marker != enrolled.marker:",
@@ -423,7 +423,7 @@ MUTANTS = (
         ("tests/test_deletion.py::test_a_folder_is_healthy_only_as_the_very_one_that_was_enrolled",),
     ),
     Mutant(
-        "M3",
+        "DM3",
         "a pass that only followed a hint proves an absence",
         "deletion.py",
         "    if scan.before or scan.after:\n        return scan.before or scan.after\n",
@@ -433,7 +433,7 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "M16",
+        "DM16",
         "one pass confirms itself",
         "deletion.py",
         "scan.number > first_scan and",
@@ -441,7 +441,7 @@ MUTANTS = (
         ("tests/test_deletion.py::test_the_second_pass_is_another_one_and_long_enough_after_the_first",),
     ),
     Mutant(
-        "M17",
+        "DM17",
         "one deletion more than the guard allows",
         "deletion.py",
         "if eligible > rules.max_deletions:",
@@ -452,7 +452,7 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "M17b",
+        "DM17b",
         "the guard counts over minutes and not over a day",
         "deletion.py",
         "WINDOW_SECONDS = 86_400.0",
@@ -460,7 +460,7 @@ MUTANTS = (
         ("tests/test_mirroring.py::test_the_guard_counts_over_a_day_and_not_over_a_pass",),
     ),
     Mutant(
-        "M18",
+        "DM18",
         "a wall clock that jumps is believed",
         "evidence.py",
         "if abs(parted) > JUMP_SECONDS:",
@@ -468,7 +468,7 @@ MUTANTS = (
         ("tests/test_mirroring.py::test_a_clock_that_jumps_has_the_evidence_begin_again",),
     ),
     Mutant(
-        "M19",
+        "DM19",
         "the study is deleted for one instance",
         "removal.py",
         "due.study_instance_uid, due.series_instance_uid, due.sop_instance_uid, alone=True",
@@ -479,7 +479,7 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "M20",
+        "DM20",
         "what a changed config leaves out counts as absent",
         "ledger/mirrors.py",
         'self.begin_again("config", wall, row[0])',
@@ -487,7 +487,7 @@ MUTANTS = (
         ("tests/test_mirroring.py::test_another_config_has_the_evidence_begin_again",),
     ),
     Mutant(
-        "M21",
+        "DM21",
         "a ledger made anew may delete",
         "deletion.py",
         "if not left.ledger_trusted:",
