@@ -61,6 +61,16 @@ MUTANTS = (
         ("tests/test_deletion.py::test_a_folder_is_healthy_only_as_the_very_one_that_was_enrolled",),
     ),
     Mutant(
+        "M1c",
+        "a pass over a folder that was another proves an absence",
+        "deletion.py",
+        "    if scan.before or scan.after:\n        return scan.before or scan.after\n",
+        "",
+        (
+            "tests/test_deletion.py::test_a_pass_proves_something_only_without_an_error_and_of_the_folder_itself",
+        ),
+    ),
+    Mutant(
         "M2c",
         "an error in looking for what left is taken for absence",
         "removal.py",
@@ -94,6 +104,14 @@ MUTANTS = (
         ("tests/test_deletion.py::test_the_second_pass_is_another_one_and_long_enough_after_the_first",),
     ),
     Mutant(
+        "M16b",
+        "one pass confirms itself",
+        "deletion.py",
+        "scan.number > first_scan and",
+        "scan.number >= first_scan and",
+        ("tests/test_deletion.py::test_the_second_pass_is_another_one_and_long_enough_after_the_first",),
+    ),
+    Mutant(
         "M17",
         "one more than `max_deletions` is let by",
         "deletion.py",
@@ -112,6 +130,14 @@ MUTANTS = (
         ("tests/test_mirroring.py::test_the_guard_counts_over_a_day_and_not_over_a_pass",),
     ),
     Mutant(
+        "M17c",
+        "the guard counts over minutes and not over a day",
+        "deletion.py",
+        "WINDOW_SECONDS = 86_400.0",
+        "WINDOW_SECONDS = 600.0",
+        ("tests/test_mirroring.py::test_the_guard_counts_over_a_day_and_not_over_a_pass",),
+    ),
+    Mutant(
         "M18",
         "the grace goes by the wall clock",
         "evidence.py",
@@ -120,6 +146,14 @@ MUTANTS = (
         served = max(0.0, now.wall - float(self._ledger.fact(JUMPED) or now.wall))
         self._ledger.tick(one.root_id, served, problem)""",
         ("tests/test_mirroring.py::test_a_restart_loses_no_evidence_and_the_time_in_between_is_not_served",),
+    ),
+    Mutant(
+        "M18b",
+        "a wall clock that jumps is believed",
+        "evidence.py",
+        "if abs(parted) > JUMP_SECONDS:",
+        "if abs(parted) < 0:",
+        ("tests/test_mirroring.py::test_a_clock_that_jumps_has_the_evidence_begin_again",),
     ),
     Mutant(
         "M19",
@@ -162,6 +196,14 @@ MUTANTS = (
         "            ledger_trusted=one.due.instance_id > self._last_distrusted(LEDGER_FROM),",
         "            ledger_trusted=True,",
         ("tests/test_mirroring.py::test_what_was_stored_before_the_ledger_was_restored_is_never_deleted",),
+    ),
+    Mutant(
+        "M21b",
+        "a ledger made anew may delete",
+        "deletion.py",
+        "if not left.ledger_trusted:",
+        "if left.ledger_trusted is None:",
+        ("tests/test_deletion.py::test_only_what_we_stored_ourselves_live_and_saw_vanish_soon_is_eligible",),
     ),
     Mutant(
         "I4",
@@ -413,86 +455,6 @@ MUTANTS = (
         '    more = os.fsencode("/".join(fresh)).split(b"/") if fresh else []',
         '    more = "/".join(fresh).encode("utf-8", "replace").split(b"/") if fresh else []',
         ("tests/test_scan.py::test_any_name_a_disk_can_hold_is_found_and_kept_byte_for_byte",),
-    ),
-    Mutant(
-        "DM1",
-        "the marker is not looked at",
-        "deletion.py",
-        "if seen.marker != enrolled.marker:",
-        "if seen.marker is None:",
-        ("tests/test_deletion.py::test_a_folder_is_healthy_only_as_the_very_one_that_was_enrolled",),
-    ),
-    Mutant(
-        "DM3",
-        "a pass that only followed a hint proves an absence",
-        "deletion.py",
-        "    if scan.before or scan.after:\n        return scan.before or scan.after\n",
-        "",
-        (
-            "tests/test_deletion.py::test_a_pass_proves_something_only_without_an_error_and_of_the_folder_itself",
-        ),
-    ),
-    Mutant(
-        "DM16",
-        "one pass confirms itself",
-        "deletion.py",
-        "scan.number > first_scan and",
-        "scan.number >= first_scan and",
-        ("tests/test_deletion.py::test_the_second_pass_is_another_one_and_long_enough_after_the_first",),
-    ),
-    Mutant(
-        "DM17",
-        "one deletion more than the guard allows",
-        "deletion.py",
-        "if eligible > rules.max_deletions:",
-        "if eligible > rules.max_deletions + 1:",
-        (
-            "tests/test_deletion.py::"
-            "test_a_guard_is_tripped_by_more_than_so_many_a_share_an_emptied_folder_a_directory",
-        ),
-    ),
-    Mutant(
-        "DM17b",
-        "the guard counts over minutes and not over a day",
-        "deletion.py",
-        "WINDOW_SECONDS = 86_400.0",
-        "WINDOW_SECONDS = 600.0",
-        ("tests/test_mirroring.py::test_the_guard_counts_over_a_day_and_not_over_a_pass",),
-    ),
-    Mutant(
-        "DM18",
-        "a wall clock that jumps is believed",
-        "evidence.py",
-        "if abs(parted) > JUMP_SECONDS:",
-        "if abs(parted) < 0:",
-        ("tests/test_mirroring.py::test_a_clock_that_jumps_has_the_evidence_begin_again",),
-    ),
-    Mutant(
-        "DM19",
-        "the study is deleted for one instance",
-        "removal.py",
-        "due.study_instance_uid, due.series_instance_uid, due.sop_instance_uid, alone=True",
-        "due.study_instance_uid, alone=True",
-        (
-            "tests/test_mirroring.py::"
-            "test_what_is_removed_soon_after_it_was_stored_is_deleted_after_its_grace_and_not_before",
-        ),
-    ),
-    Mutant(
-        "DM20",
-        "what a changed config leaves out counts as absent",
-        "ledger/mirrors.py",
-        'self.begin_again("config", wall, row[0])',
-        "pass",
-        ("tests/test_mirroring.py::test_another_config_has_the_evidence_begin_again",),
-    ),
-    Mutant(
-        "DM21",
-        "a ledger made anew may delete",
-        "deletion.py",
-        "if not left.ledger_trusted:",
-        "if left.ledger_trusted is None:",
-        ("tests/test_deletion.py::test_only_what_we_stored_ourselves_live_and_saw_vanish_soon_is_eligible",),
     ),
     Mutant(
         "I0",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dicomsync import config, wiring
 from dicomsync.alerting import Settings
 from dicomsync.alerts import Policy
 from dicomsync.concerns import Limits
@@ -15,6 +16,7 @@ from dicomsync.dicomweb import Network, Secret
 from dicomsync.doctor import alerts as examining
 from dicomsync.doctor import text
 from dicomsync.doctor.check import Check, State
+from dicomsync.errors import UsageProblem
 from dicomsync.receivers import Receiver
 from tests.conftest import Site
 from tests.orthanc import free_port
@@ -110,13 +112,11 @@ def test_the_command_sends_it_and_says_what_came_of_it(site: Site, server: Scrip
         ('wehbook = "x"', "did you mean 'webhook'?"),
     ],
 )
-def test_a_config_that_cannot_be_is_refused_without_repeating_any_url(
-    line: str, words: str, site: Site
-) -> None:
-    site.configure("http://127.0.0.1:1/dicom-web")
-    with open(site.config_file, "a") as file:
-        file.write(f"\n[alerts]\n{line}\n")
-    done = site.run("run", "-c", site.config_file)
-    assert done.code == 2
-    assert words in done.err
-    assert KEY not in done.out + done.err
+def test_a_config_that_cannot_be_is_refused_without_repeating_any_url(line: str, words: str) -> None:
+    usual = '[archive]\nurl = "http://127.0.0.1:1/v2"\n[ledger]\npath = "/var/lib/x/ledger.db"\n'
+    with pytest.raises(UsageProblem) as refused:
+        wiring.alerts_of(config.parse(f"{usual}[alerts]\n{line}\n"))
+    said = f"{refused.value.message} {refused.value.for_logs}"
+    assert words in refused.value.message
+    assert words in refused.value.for_logs
+    assert KEY not in said
