@@ -18,7 +18,7 @@ MEANINGS = {
     FileState.SETTLING: "still changing, or too fresh to trust",
     FileState.HELD: "not whole, or not readable: needs a person",
     FileState.IGNORED: "left alone on purpose: not DICOM, a DICOMDIR, or from before the daemon",
-    FileState.READY: "whole: the instances below say the rest",
+    FileState.READY: "whole: its instance says the rest",
     FileState.GONE: "has left its folder",
     FileState.MISSED: "left before it was known what it holds: needs a person",
     InstanceState.PENDING: "due to be stored",
