@@ -68,7 +68,7 @@ def example() -> dict[str, dict[str, Key]]:
     return found
 
 
-def keys() -> Iterator[tuple[str, str, FieldInfo]]:
+def every_key() -> Iterator[tuple[str, str, FieldInfo]]:
     """Give every key of the model with its section, in order."""
     for section, field in config.Config.model_fields.items():
         annotations = (field.annotation, *get_args(field.annotation))
@@ -116,7 +116,7 @@ def markdown() -> str:
     """Make the page."""
     words = example()
     parts, before = [INTRODUCTION], ""
-    for section, name, field in keys():
+    for section, name, field in every_key():
         if section != before:
             listed = section == "folders"
             brackets = f"[[{section}]]" if listed else f"[{section}]"

@@ -149,7 +149,7 @@ def status() -> None:
 
 def codes(config: Path) -> set[str]:
     """Ask what is wrong."""
-    command = [PROGRAM / "dicomsync", "status", "--json", "-c", config]
+    command = [str(PROGRAM / "dicomsync"), "status", "--json", "-c", str(config)]
     done = subprocess.run(command, check=True, capture_output=True)
     return {one["code"] for one in json.loads(done.stdout)["concerns"]}
 
