@@ -97,6 +97,23 @@ def _path(path: str) -> str:
 
 
 PlainPath = Annotated[str, AfterValidator(_path)]
+
+
+def _url(url: str) -> str:
+    if not url:
+        return url
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError:
+        raise ValueError("url is not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("url must begin with https:// or http:// and name a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("url must not hold a user name or password: use auth and a file")
+    return url
+
+
 SecretPlace = Annotated[str, BeforeValidator(credentials.secret_place)]
 FilePlace = Annotated[str, BeforeValidator(credentials.file_place)]
 Duration = Annotated[float, BeforeValidator(seconds)]
@@ -143,18 +160,10 @@ class ArchiveConfig(_Section):
 
     @field_validator("url", "token_url", "proxy")
     @classmethod
-    def _url(cls, url: str, info: ValidationInfo) -> str:
-        if not url and info.field_name != "url":
-            return url
-        try:
-            parts = urlsplit(url)
-            parts.port  # noqa: B018 - reading it is what checks it
-        except ValueError:
-            raise ValueError("url is not a URL") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+    def _base_url(cls, url: str, info: ValidationInfo) -> str:
+        if not url and info.field_name == "url":
             raise ValueError("url must begin with https:// or http:// and name a host")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("url must not hold a user name or password: use auth and a file")
+        parts = urlsplit(_url(url))
         if parts.query or parts.fragment:
             raise ValueError("url must not have a ? or # part")
         return url
@@ -182,6 +191,9 @@ class FolderConfig(_Section):
     delete_within: Annotated[  # None: "always"
         float | None, BeforeValidator(lambda value: _unless("always", value))
     ] = 86_400.0
+    expect_every: Annotated[  # None: "off"
+        Annotated[float, Field(ge=1)] | None, BeforeValidator(lambda value: _unless("off", value))
+    ] = None
 
     @field_validator("include", "exclude")
     @classmethod
@@ -259,6 +271,33 @@ class WebConfig(_Section):
         return tuple(map(addresses.name, names))
 
 
+class AlertsConfig(_Section):
+    """`[alerts]`: who is told how it stands without asking, and from where on something is to be told."""
+
+    name: str = Field(default="", max_length=60)
+    webhook: Annotated[str, AfterValidator(_url)] = ""
+    webhook_from: SecretPlace = ""
+    webhook_body: Literal["json", "chat", "text"] = "json"
+    heartbeat: Annotated[str, AfterValidator(_url)] = ""
+    heartbeat_from: SecretPlace = ""
+    heartbeat_every: Annotated[Duration, Field(ge=1)] = 60.0
+    heartbeat_method: Literal["GET", "POST"] = "GET"
+    use_proxy: bool = False
+    least: Literal["wrong", "person", "note"] = "person"
+    after: Duration = 600.0
+    repeat: Annotated[Duration, Field(ge=60)] = 86_400.0
+    oldest_pending: Annotated[Duration, Field(ge=60)] = 3600.0
+    disk_free: Size = 10**9
+    certificate: Duration = 1_209_600.0
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("is one line of plain text")
+        return name
+
+
 class Config(_Section):
     """The whole configuration, checked."""
 
@@ -271,6 +310,7 @@ class Config(_Section):
     deletions: DeletionsConfig = DeletionsConfig()
     control: ControlConfig = ControlConfig()
     web: WebConfig = WebConfig()
+    alerts: AlertsConfig = AlertsConfig()
 
 
 def _across(data: Mapping[str, Any]) -> list[str]:
@@ -287,8 +327,13 @@ def _across(data: Mapping[str, Any]) -> list[str]:
         for number, path in enumerate(folders, 1)
         if isinstance(path, str) and path and "\0" not in path
     }
-    web = addresses.problems(_table(data.get("web")))
+    web, alerts = addresses.problems(_table(data.get("web"))), _table(data.get("alerts"))
     problems = [*credentials.problems(archive), *_overlaps(paths), *web]
+    problems += [
+        f"alerts: {key} and {key}_from are two places for one URL: leave one out"
+        for key in ("webhook", "heartbeat")
+        if alerts.get(key) and alerts.get(f"{key}_from")
+    ]
     problems += [
         f"{key} lies inside folder {number}: folders are only read, so put it elsewhere"
         for key, place in written.items()
@@ -444,6 +489,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "deletions": DeletionsConfig,
     "control": ControlConfig,
     "web": WebConfig,
+    "alerts": AlertsConfig,
 }
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = 5
 UNDOABLE = 20
+_HINDRANCES = frozenset({"study-open", "interrupted", "unseen", "not-enrolled", "root-unreadable",
+                         "root-other", "marker-missing", "marker-unreadable", "marker-other"})  # fmt: skip
 _WAITING = ("left", "absent", "confirmed", "grace", "deleting")
 
 
@@ -148,7 +150,8 @@ def _candidates(candidates: list[dict[str, Any]], most: int, *, frozen: bool) ->
         left = one["grace_left_seconds"]
         said.append(f"{one['sop_instance_uid']}  {one['instance']}")
         said += [f"  {_shown(path)}" for path in one["files"]]
-        said.append(f"  left {words.moment(one['left_at'])}; waits for: {why}")
+        how = "cannot go yet" if one["waits_for"] in _HINDRANCES else "waits for"
+        said.append(f"  left {words.moment(one['left_at'])}; {how}: {why}")
         if left and not frozen:
             said.append(f"  goes in {words.span(left)} at the earliest, while the daemon is up")
     if len(candidates) > most:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,33 @@ def test_one_test_image_is_removed_goes_after_its_grace_and_is_stored_again(
     eventually(lambda: site.instances() == {"stored": 4})
     assert command(site, "undo", uid).code == 2
     assert "undo UID" not in command(site, "list").out
+    assert daemon.poll() is None
+
+
+def test_what_came_back_after_it_was_deleted_is_stored_and_is_not_offered_again(
+    site: Site, archive: AnyArchive, daemon: subprocess.Popen[str]
+) -> None:
+    paths = stored(site, archive, "1", "2", "3", "4")
+    uid, path = next(iter(paths.items()))
+    content = path.read_bytes()
+    path.unlink()
+    eventually(lambda: site.instances() == {"stored": 3, "deleted": 1})
+    assert "undo UID -c FILE` stores it again:\n      " in command(site, "list").out
+    path.write_bytes(content)
+    eventually(lambda: site.instances() == {"stored": 4})
+    assert archive.stored().keys() == paths.keys()
+    assert uid not in command(site, "list").out
+    assert daemon.poll() is None
+
+
+def test_a_folder_without_a_marker_is_told_and_how_it_gets_one(
+    site: Site, archive: AnyArchive, daemon: subprocess.Popen[str]
+) -> None:
+    paths = stored(site, archive, "1", "2", "3", "4")
+    shutil.rmtree(site.folder / os.fsdecode(MARKER))
+    next(iter(paths.values())).unlink()
+    eventually(lambda: "cannot go yet: the folder's marker is gone" in command(site, "list").out)
+    assert archive.count() == 4
     assert daemon.poll() is None
 
 

@@ -37,11 +37,11 @@ def _known(ledger: Path) -> dict[bytes, RootRow]:
 def _check(name: str, path: bytes, mode: str, row: RootRow | None) -> Check:
     if row is None or row.identity is None:
         words = f'mirror_deletions = "{mode}", and it is not enrolled: what would be deleted is only told'
-        return warning(name, words, f"dicomsync deletions enrol {os.fsdecode(path)}")
+        return warning(name, words, f"dicomsync deletions enrol {os.fsdecode(path)} -c FILE")
     if why := deletion.unhealthy(row.identity, roots.look(path)):
-        todo = "Mount the right disk. If this is the right one: `dicomsync deletions enrol FOLDER`."
+        todo = "Mount the right disk. If this is the right one: `dicomsync deletions enrol FOLDER -c FILE`."
         return problem(name, f"nothing of it is deleted: {reasons.words(why)}", todo)
     if row.frozen:
         words = f"nothing of it is deleted, it is frozen: {reasons.words(row.frozen)}"
-        return problem(name, words, "dicomsync deletions list")
+        return problem(name, words, "dicomsync deletions list -c FILE")
     return ok(name, f'mirror_deletions = "{mode}"; it is the folder that was enrolled')

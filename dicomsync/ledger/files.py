@@ -79,6 +79,18 @@ class FileVerbs:
         ).fetchone()
         return int(row[0])
 
+    def agreed(self, directory_id: int) -> bytes | None:
+        """Give the digest of the listing that agreed with a directory's files, as none has changed since."""
+        row = self._db.execute("SELECT agreed FROM directories WHERE id = ?", (directory_id,)).fetchone()
+        return None if row is None or row[0] is None else bytes(row[0])
+
+    def agree(self, directory_id: int, digest: bytes) -> None:
+        """Record that a listing agrees with a directory's files: each is as its row says, and none missing.
+
+        It holds until a row of them is written: a trigger sees to that.
+        """
+        self._db.execute("UPDATE directories SET agreed = ? WHERE id = ?", (digest, directory_id))
+
     def knows_directory(self, path: bytes) -> bool:
         """Say whether a directory was ever read."""
         return self._db.execute("SELECT 1 FROM directories WHERE path = ?", (path,)).fetchone() is not None
@@ -136,6 +148,11 @@ class FileVerbs:
             RETURNING id""",
             (file.directory_id, file.name, _shown(file.name), *values_now, wall),
         ).fetchone()
+        if file.state is FileState.READY:
+            self._db.execute(
+                "UPDATE folders SET filed_at = ? WHERE id = (SELECT folder_id FROM directories WHERE id = ?)",
+                (wall, file.directory_id),
+            )
         return int(row[0])
 
     def file(self, file_id: int) -> tuple[int, bytes, FileRow] | None:

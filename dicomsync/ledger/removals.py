@@ -119,12 +119,13 @@ class MirrorReader:
         return removals_of(self._db.execute(query, (root_id,)).fetchall())
 
     def undoable(self, root_id: int, most: int) -> list[dict[str, Any]]:
-        """Give what was deleted of a folder and has a copy still, the latest first."""
+        """Give what was deleted of a folder, is still, and has a copy; the latest first."""
         rows = self._db.execute(
             """SELECT r.instance_id, i.sop_instance_uid, (SELECT max(at) FROM history h
                 WHERE h.what = 'instance' AND h.row = r.instance_id AND h.event = 'mirrored') AS deleted_at
             FROM removals r JOIN instances i ON i.id = r.instance_id
-            WHERE r.root_id = ? AND r.stage = 'deleted' AND r.kept IS NOT NULL ORDER BY r.id DESC LIMIT ?""",
+            WHERE r.root_id = ? AND r.stage = 'deleted' AND r.kept IS NOT NULL AND i.state = 'deleted'
+            ORDER BY r.id DESC LIMIT ?""",
             (root_id, most),
         )
         return [dict(row) for row in rows]
@@ -135,6 +136,11 @@ class MirrorReader:
         for row in self._db.execute("SELECT root_id, stage, count(*) FROM removals GROUP BY 1, 2"):
             found.setdefault(row[0], {})[row[1]] = row[2]
         return found
+
+    def without_room(self) -> dict[int, int]:
+        """Count by folder what would be deleted, were there room for the copy that undoes it."""
+        query = f"SELECT r.root_id, count(*) FROM removals r WHERE {OPEN} AND r.reason = 'no-room' GROUP BY 1"
+        return dict(self._db.execute(query).fetchall())
 
     def removal_of(self, instance_id: int) -> Removal | None:
         """Give the open removal of an instance, if there is one."""

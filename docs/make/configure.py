@@ -92,7 +92,7 @@ def takes(field: FieldInfo) -> str:
     bounds = {type(one).__name__: one for one in field.metadata}
     if field.annotation is int and {"Ge", "Le"} <= bounds.keys():
         return f"a number from {bounds['Ge'].ge} to {bounds['Le'].le:,}"
-    return {int: "a number", str: "a text"}[field.annotation]  # type: ignore[index]
+    return {bool: "`true` or `false`", int: "a number", str: "a text"}[field.annotation]  # type: ignore[index]
 
 
 def _stands(reader: Any, word: str) -> bool:
@@ -109,7 +109,7 @@ def default(field: FieldInfo, shown: Key) -> str:
     if shown.used:  # a test holds the example to the defaults
         return f"`{shown.value}`"
     value = list(field.default) if isinstance(field.default, tuple) else field.default
-    return f"`{json.dumps(value)}`" if value else "nothing"
+    return "nothing" if value in ("", [], None) else f"`{json.dumps(value)}`"
 
 
 def markdown() -> str:

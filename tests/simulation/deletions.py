@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import blobs
 from .history import (
     DAY_SECONDS,
     EPSILON,
@@ -92,7 +91,7 @@ class Deletions(History):
     def _known(self, key: str | bytes, since: Mark) -> bool:
         """Say whether a full pass has seen the file since it is there; hidden, it should have been spared."""
         for path, (data, at) in self._places.items():
-            blob = blobs.by_data().get(data)
+            blob = self._instance(data)
             if key not in (data, blob.sop if blob else b""):
                 continue
             if path.startswith(b"hidden:"):
@@ -166,7 +165,7 @@ class Deletions(History):
     def guards_hold(self, one: Grounds, uid: str, left: Mark, second: FullPass, rows: Rows) -> None:
         """I4.iv: not too many in 24 hours, no directory right below the folder gone, something left in it."""
         now = self._site.true
-        counted = {other for at, path, other in self._deleted if path == one.path and at > now - DAY_SECONDS}
+        waiting = set()
         for row in rows[0].values():
             lately = self._left(row[1])
             if (
@@ -174,9 +173,13 @@ class Deletions(History):
                 and one.path in self._held_by.get(row[1], ())
                 and lately is not None
                 and lately.true > now - DAY_SECONDS
+                and not self._is_approved(row[1])
             ):
-                counted.add(row[1])
-        counted = {other for other in counted if not self._is_approved(other)}
+                waiting.add(row[1])
+        if not waiting:
+            return  # a person has looked at all that may still go
+        gone = {other for at, path, other in self._deleted if path == one.path and at > now - DAY_SECONDS}
+        counted = waiting | {other for other in gone if not self._is_approved(other)}
         live = max(second.live, one.passes[-1].live, self._live(one))
         most = max(1, int(self._rules.max_share * live))
         promise(len(counted) <= self._rules.max_deletions, "I4.iv: more than `max_deletions`")
@@ -205,7 +208,7 @@ class Deletions(History):
         promise(row is not None, "I4: a DELETE without an intent, or a second one for it")
         assert row is not None
         data = self._site.oracle.contents[row[4]]
-        blob = blobs.by_data().get(data)
+        blob = self._instance(data)
         promise(alone and all(uids), "I4.ix: a DELETE of more than one instance")
         promise(
             blob is None or (study, series, uid) == (blob.study, blob.series, blob.sop), "I4.ix: of others"

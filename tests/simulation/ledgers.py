@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,12 @@ class Module:
         return opened
 
 
-def lose(path: Path, copy: Path, how: str, at: int) -> None:
-    """Put something else in the closed ledger's place: an older copy, an empty file, damage or nothing."""
+def lose(path: Path, copy: Path, how: str, at: int) -> bool:
+    """Put something else in the closed ledger's place: an older copy, an empty file, damage or nothing.
+
+    Says whether anything is lost by that: a copy may be all that there was.
+    """
+    was = _said(path)
     for tail in ("-wal", "-shm"):
         Path(f"{path}{tail}").unlink(missing_ok=True)
     data = path.read_bytes() if path.exists() else b""
@@ -108,6 +113,16 @@ def lose(path: Path, copy: Path, how: str, at: int) -> None:
         path.write_bytes(data[:at] + b"\x5a" * 4096 + data[at + 4096 :] if at % 3 else data[: at - 100])
     elif copy.exists():
         path.write_bytes(copy.read_bytes())
+    return how != "older" or was is None or _said(path) != was
+
+
+def _said(path: Path) -> list[str] | None:
+    """Give all that a ledger says, None where it cannot be read."""
+    if not path.exists():
+        return None
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as ledger:
+        return list(ledger.iterdump())
+    return None
 
 
 LOSSES = ("older", "older", "missing", "empty", "damaged")

@@ -105,10 +105,14 @@ class Oracle:
             self._db = self._open()
             self.rows = read(self._db)
 
-    def ledger_lost(self) -> None:
-        """Something else is in the ledger's place: what it held is no promise any more; the archive is."""
+    def ledger_taken_away(self) -> None:
+        """Another file is put in the ledger's place, which may well say the same."""
         self._db.close()
-        self._lost = self._was_lost = True
+        self._lost = True
+
+    def ledger_lost(self) -> None:
+        """It says something else: what the ledger held is no promise any more; the archive is."""
+        self._was_lost = True
         self.deletions.ledger_lost()
         self.doubt.clear()  # what the archive has is still never sent again
         self.rows = ({}, {})

@@ -114,7 +114,7 @@ def quiet(site: Site) -> None:
 
 
 def until_finished(site: Site) -> None:
-    """Let time pass until each folder was read whole once more and nothing is left to do."""
+    """Let time pass until each folder was read whole once more and nothing is left to do, or half done."""
     site.rest()
     engine, begun = site.engine, site.full_passes
     end = site.true + QUIET_SECONDS
@@ -122,20 +122,21 @@ def until_finished(site: Site) -> None:
         site.passes(65.0)
         if site.engine is None or site.engine is not engine:  # a new one begins with full passes
             engine, begun = site.engine, []
-        if engine is not None and engine.finished and all(map(operator.gt, site.full_passes, begun)):
+        read = all(map(operator.gt, site.full_passes, begun))
+        if engine is not None and engine.finished and read and not site.oracle.deletions.under_way:
             return
 
 
 def shortened(seed: int, program: Program, broken: str, most: int = 400) -> Program:
     """Take out of a program whatever the same promise is broken without."""
-    code, tries = broken[:2], 0
+    code, tries = _code(broken), 0
     size = max(1, len(program) // 2)
     while size >= 1:
         at = 0
         while at < len(program) and tries < most:
             shorter = program[:at] + program[at + size :]
             tries += 1
-            if run(seed, shorter).broken[:2] == code:
+            if _code(run(seed, shorter).broken) == code:
                 program = shorter
             else:
                 at += size
@@ -143,3 +144,7 @@ def shortened(seed: int, program: Program, broken: str, most: int = 400) -> Prog
             break
         size = max(1, size // 2)
     return program
+
+
+def _code(broken: str) -> str:
+    return broken.partition(":")[0]

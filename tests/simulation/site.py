@@ -281,8 +281,9 @@ class Site:
         """The daemon ends, and finds something else in its ledger's place when it starts again."""
         self.crash("now")
         self._drop()
-        lose(self.ledger_path, self.home / "copy.db", how, at)
-        self.oracle.ledger_lost()
+        self.oracle.ledger_taken_away()
+        if lose(self.ledger_path, self.home / "copy.db", how, at):
+            self.oracle.ledger_lost()
 
     def reload(self) -> None:
         """Read the config anew: nothing more goes, and another engine takes over."""

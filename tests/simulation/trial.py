@@ -51,6 +51,8 @@ def settles(site: Site) -> None:
         true = frozen or opened or held or mode == "report" or _without_room(site)
         promise(true, f"L1: a removal waits for nothing ({stage}, {reason!r}, {mode})")
         del uid
+    if _without_room(site):  # that would go one by one, whenever an older copy is let go
+        site.mirrors.cancel(0)
 
 
 def _without_room(site: Site) -> bool:
