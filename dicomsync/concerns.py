@@ -15,10 +15,10 @@ from dicomsync import failures, words
 
 Facts = dict[str, Any]
 
-LATE_SECONDS = 3600.0
-SLOW_SECONDS = 20 * 60.0  # a single try may be put off for a quarter of an hour
+SLOW = 1 / 3  # of what is late: a single try may be put off for a quarter of an hour
 PATIENT_SECONDS = 15 * 60.0  # an archive that is busy for longer is a trouble
-FREE_LITTLE_BYTES, FREE_TOO_LITTLE_BYTES = 10**9, 10**8
+TOO_LITTLE = 1 / 10  # of the room that should be left
+UNSENT_SECONDS = 5 * 60.0  # a receiver of alerts that is restarted is none
 
 
 class Level(StrEnum):
@@ -31,14 +31,27 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """From where on something is a concern; `[alerts]` of the daemon's config says."""
+
+    late_seconds: float = 3600.0
+    free_bytes: float = 1e9
+    certificate_seconds: float = 14 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
 class Concern:
-    """One thing that is not as it should be; `seconds` is how long that has been, `todo` a command."""
+    """One thing that is not as it should be; `seconds` is how long that has been, `todo` a command.
+
+    `about` tells it from others with its code: the number of a folder, whose certificate, which receiver.
+    """
 
     code: str
     level: Level
     words: str
     seconds: float | None
     todo: str
+    about: str = ""
 
 
 CODES = {
@@ -53,21 +66,26 @@ CODES = {
     "archive-busy": "the archive asks to be left alone",
     "archive-auth": "the archive does not accept the credential, or it cannot be had",
     "archive-setup": "the archive's address or its settings are wrong",
+    "certificate": "a TLS certificate, the archive's or ours, ends soon",
     "late": "something that came live has been due for over 20 minutes",
     "stalled": "something is due, and nothing has moved for over an hour",
     "folder-gone": "a folder cannot be read",
     "folder-hangs": "a folder does not answer",
+    "folder-silent": "nothing has come into a folder for longer than its `expect_every`",
     "folder-unreadable": "directories cannot be read",
     "folder-unwatched": "a folder is only scanned, although it should be watched",
     "folder-left-out": "files that are DICOM have names that are not included",
     "deletions-frozen": "a guard has frozen the mirrored deletions of a folder",
     "deletions-waiting": "nothing of a folder is deleted now, for a reason",
+    "deletions-no-room": "mirrored deletions wait for room for the copies that undo them",
     "missing": "the archive has lost what it had stored",
     "differs": "the archive has other bytes than were stored",
     "missed": "files left before they were stored",
     "conflict": "two contents under one SOP Instance UID",
     "rejected": "the archive refused instances",
     "held": "files are not whole, or not readable",
+    "alerts-unsent": "the webhook does not take alerts: nobody is told",
+    "heartbeat-unsent": "the heartbeat cannot be sent",
 }
 """Every code, and what it stands for."""
 
@@ -115,7 +133,8 @@ def headline(facts: Facts, found: list[Concern]) -> str:
         worst, others = grave[0], len(grave) - 1
         more = f" And {words.count(others, 'other thing')}." if others else ""
         since = f" (for {words.span(worst.seconds)})" if worst.seconds and worst.level is Level.WRONG else ""
-        return f"{worst.words[0].upper()}{worst.words[1:]}{since}.{more}"
+        end = "" if worst.words.endswith("?") and not since else "."
+        return f"{worst.words[0].upper()}{worst.words[1:]}{since}{end}{more}"
     counts = facts["counts"]
     due = sum(counts[state] for state in ("pending", "sending", "unconfirmed"))
     if due:
@@ -135,9 +154,13 @@ def concerns(facts: Facts, how: How) -> Iterator[Concern]:
     yield from _lateness(facts, how)
     for folder in facts["folders"]:
         yield from _folder(folder, facts["daemon"]["state"] == "running", how)
+        yield from _silence(folder, facts["daemon"], how)
     for folder in facts["deletions"]:
         yield from _deletions(folder, how)
     yield from _cases(facts, how)
+    if facts["daemon"]["state"] == "running":
+        yield from _certificates(facts, how)
+        yield from _unsent(facts["alerts"], how)
 
 
 def _daemon(facts: Facts, how: How) -> Iterator[Concern]:
@@ -164,9 +187,9 @@ def _ledger(facts: Facts, how: How) -> Iterator[Concern]:
     if ledger["blocked"]:
         told = f"{ledger['blocked']}: nothing is sent until it can be written"
         yield Concern("ledger-blocked", Level.WRONG, told, None, how.run("doctor"))
-    free = ledger["free_bytes"]
-    if free is not None and free < FREE_LITTLE_BYTES:
-        level = Level.WRONG if free < FREE_TOO_LITTLE_BYTES else Level.NOTE
+    free, least = ledger["free_bytes"], facts["limits"]["free_bytes"]
+    if free is not None and free < least:
+        level = Level.WRONG if free < least * TOO_LITTLE else Level.PERSON
         told = f"{words.size(free)} free where the ledger is: free some, with a full disk nothing is sent"
         yield Concern("ledger-disk", level, told, None, how.run("doctor"))
     if doubt is not None and doubt["unsettled"]:
@@ -192,53 +215,78 @@ def _lateness(facts: Facts, how: How) -> Iterator[Concern]:
     if facts["daemon"]["state"] != "running" or facts["archive"]["trouble"] or facts["ledger"]["blocked"]:
         return
     live, oldest = facts["oldest_live"], facts["oldest_pending_seconds"]
-    answered = facts["last_answer_seconds"]
-    if live is not None and live["seconds"] > SLOW_SECONDS:
-        level = Level.WRONG if live["seconds"] > LATE_SECONDS else Level.NOTE
+    answered, limit = facts["last_answer_seconds"], facts["limits"]["late_seconds"]
+    if live is not None and live["seconds"] > limit * SLOW:
+        level = Level.WRONG if live["seconds"] > limit else Level.NOTE
         told = f"something of {live['study']} is still not stored, though it came as the daemon watched"
         todo = how.run("explain", shlex.quote(live["study"]))
         yield Concern("late", level, told, live["seconds"], todo)
-    elif (oldest or 0.0) > LATE_SECONDS and (answered is None or answered > LATE_SECONDS):
-        told = "something is due, and nothing has moved for over an hour"
+    elif (oldest or 0.0) > limit and (answered is None or answered > limit):
+        told = f"something is due, and nothing has moved for over {words.span(limit)}"
         yield Concern("stalled", Level.WRONG, told, answered or oldest, how.run("doctor"))
 
 
 def _folder(folder: Facts, running: bool, how: How) -> Iterator[Concern]:
-    name = f"folder {folder['number']}"
+    number = str(folder["number"])
+    name = f"folder {number}"
     if running and folder["watch"] is None:
         return  # it is in the config no more
     explain = how.run("explain", shlex.quote(folder["handle"]))
     if folder["hanging_seconds"] is not None:
         told = f"{name} does not answer: is the server of this mount there? The others go on"
-        yield Concern("folder-hangs", Level.WRONG, told, folder["hanging_seconds"], explain)
+        yield Concern("folder-hangs", Level.WRONG, told, folder["hanging_seconds"], explain, number)
     if folder["lost"]:
         told = f"{name} cannot be read ({folder['lost']}): is it mounted, and may dicomsync read it?"
-        yield Concern("folder-gone", Level.WRONG, told, folder["lost_seconds"], how.run("doctor"))
+        yield Concern("folder-gone", Level.WRONG, told, folder["lost_seconds"], how.run("doctor"), number)
     elif folder["problems"]:
         told = (
             f"{name}: {words.count(folder['problems'], 'directory', 'directories')} cannot be read, "
             "and what is in there is not stored"
         )
-        yield Concern("folder-unreadable", Level.PERSON, told, None, how.run("doctor"))
+        yield Concern("folder-unreadable", Level.PERSON, told, None, how.run("doctor"), number)
     if folder["watch"] not in (None, "events", "scan", "not watched yet", "gone") and not folder["lost"]:
         told = f"{name} is only scanned, and not watched: {folder['watch']}"
-        yield Concern("folder-unwatched", Level.NOTE, told, None, how.run("doctor"))
+        yield Concern("folder-unwatched", Level.NOTE, told, None, how.run("doctor"), number)
     if folder["sampled_dicom"]:
         told = (
             f"{name}: {words.count(folder['excluded'], 'file')} with names that are not included; "
             f"{folder['sampled_dicom']} of {folder['sampled']} looked into are DICOM: include them with '*'"
         )
-        yield Concern("folder-left-out", Level.NOTE, told, None, how.run("doctor"))
+        yield Concern("folder-left-out", Level.NOTE, told, None, how.run("doctor"), number)
+
+
+def _silence(folder: Facts, daemon: Facts, how: How) -> Iterator[Concern]:
+    """Tell that nothing comes, once this daemon has read the folder whole and found what came before."""
+    expected, silent = folder["expected_seconds"], folder["silent_seconds"]
+    if expected is None or daemon["state"] != "running" or folder["watch"] is None:
+        return
+    scan, lost = folder["last_scan_seconds"], folder["lost"] or folder["hanging_seconds"] is not None
+    if silent <= expected or lost or scan is None or scan > daemon["up_seconds"]:
+        return
+    number = str(folder["number"])
+    told = (
+        f"nothing new has come into folder {number}, where something is expected every "
+        f"{words.span(expected)}: does its sender still send?"
+    )
+    explain = how.run("explain", shlex.quote(folder["handle"]))
+    yield Concern("folder-silent", Level.PERSON, told, silent, explain, number)
 
 
 def _deletions(folder: Facts, how: How) -> Iterator[Concern]:
-    name, todo = f"mirrored deletions of folder {folder['number']}", how.run("deletions list")
+    number, todo = str(folder["number"]), how.run("deletions list")
+    name = f"mirrored deletions of folder {number}"
     if folder["frozen"]:
         told = f"{name} are frozen: {failures.in_words(folder['frozen'])}"
-        yield Concern("deletions-frozen", Level.PERSON, told, folder["frozen_seconds"], todo)
+        yield Concern("deletions-frozen", Level.PERSON, told, folder["frozen_seconds"], todo, number)
     elif folder["unhealthy"]:
         told = f"{name} wait: {failures.in_words(folder['unhealthy'])}"
-        yield Concern("deletions-waiting", Level.NOTE, told, None, todo)
+        yield Concern("deletions-waiting", Level.NOTE, told, None, todo, number)
+    if folder["without_room"]:
+        told = (
+            f"{words.count(folder['without_room'], 'mirrored deletion')} of folder {number} without room for "
+            "the copy that undoes it: free some where the ledger is, or raise undo_max_bytes"
+        )
+        yield Concern("deletions-no-room", Level.PERSON, told, None, todo, number)
 
 
 _CASES = {
@@ -262,3 +310,60 @@ def _cases(facts: Facts, how: How) -> Iterator[Concern]:
         noun = "file" if kinds == {"file"} else "instance" if "file" not in kinds else "case"
         seconds = max((case["seconds"] for case in cases if case["seconds"] is not None), default=None)
         yield Concern(state, level, f"{words.count(number, noun)} {told}", seconds, how.run(command, rest))
+
+
+_WHOSE = {"archive": "the archive's TLS certificate", "client": "our TLS certificate for the archive"}
+
+
+def _certificates(facts: Facts, how: How) -> Iterator[Concern]:
+    for name, left in facts["certificates"].items():
+        if left >= facts["limits"]["certificate_seconds"]:
+            continue
+        whose = _WHOSE[name]
+        if left <= 0:
+            told = f"{whose} has expired: nothing is stored until it is renewed"
+            yield Concern("certificate", Level.WRONG, told, -left, how.run("doctor"), name)
+        else:
+            told = f"{whose} ends in {words.span(left)}: renew it"
+            yield Concern("certificate", Level.PERSON, told, None, how.run("doctor"), name)
+
+
+_RECEIVERS = {
+    "webhook": ("alerts-unsent", "the webhook does not take alerts, so that nobody is told"),
+    "heartbeat": ("heartbeat-unsent", "the heartbeat is not taken, so that its receiver may believe us dead"),
+}
+
+
+def _unsent(receivers: Facts, how: How) -> Iterator[Concern]:
+    for name, one in receivers.items():
+        if not one["failing"]:
+            continue
+        code, told = _RECEIVERS[name]
+        level = Level.PERSON if one["failing_seconds"] >= UNSENT_SECONDS else Level.NOTE
+        todo = how.run("doctor", "--alert-test")
+        yield Concern(code, level, f"{told}: {one['failing']}", one["failing_seconds"], todo)
+
+
+_CAUSES = {
+    # code: what, while it is there, keeps us from knowing whether it is over
+    "late": ("daemon", "ledger-blocked", "archive"),
+    "stalled": ("daemon", "ledger-blocked", "archive"),
+    "folder-silent": ("folder-gone", "folder-hangs"),
+}
+
+
+def unknown(code: str, about: str, facts: Facts) -> bool:
+    """Say whether nobody can know now if a concern, which these judged facts do not tell of, is over."""
+    if code == "certificate":
+        return about not in facts["certificates"]
+    if code == "folder-silent":
+        up_seconds = facts["daemon"]["up_seconds"]
+        for folder in facts["folders"]:
+            scan = folder["last_scan_seconds"]
+            if str(folder["number"]) == about and (up_seconds is None or scan is None or scan > up_seconds):
+                return True
+    return any(
+        one["code"].startswith(cause) and one["about"] in ("", about)
+        for cause in _CAUSES.get(code, ())
+        for one in facts["concerns"]
+    )

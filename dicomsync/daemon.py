@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from dicomsync import control, dicomweb, facts, words
+from dicomsync import control, dicomweb, words
 from dicomsync.config import Config, warnings
 from dicomsync.engine import Engine
 from dicomsync.errors import LedgerDamaged, LedgerProblem, UsageProblem
@@ -28,9 +28,18 @@ from dicomsync.notify import Notify
 from dicomsync.pacing import Circuit
 from dicomsync.service import moment, open_ledger, tame_malloc
 from dicomsync.serving import Desk
-from dicomsync.statusfile import StatusFile
+from dicomsync.telling import Telling
 from dicomsync.watch import EVENTS, STARTING, Watch
-from dicomsync.wiring import archive_of, caps_of, deletions_of, folders_of, keep_out, trash_of, uploads_of
+from dicomsync.wiring import (
+    alerts_of,
+    archive_of,
+    caps_of,
+    deletions_of,
+    folders_of,
+    keep_out,
+    trash_of,
+    uploads_of,
+)
 from dicomsync.work import Pace
 
 log = logging.getLogger("dicomsync.daemon")
@@ -57,9 +66,7 @@ class Daemon:
         self._config = config
         self._sends = sends
         self._say = say
-        runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-        told = runtime or sends  # in shadow there may be a daemon at work beside it
-        self._told = StatusFile(Path(config.ledger.path), runtime) if told else None
+        self._telling: Telling | None = None
         self._folders: Sequence[Folder] = ()
         self._blocked = ""  # why the ledger cannot be written
         self._load = load
@@ -83,9 +90,9 @@ class Daemon:
         try:
             with ledger.transaction():
                 ledger.bind(archive_of(self._config.archive).url)
-                if self._told is not None:
-                    self._told.remove()  # one that died has left it
-                    ledger.set_fact(facts.STATUS_FILE, str(self._told.path))
+            runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+            if runtime or self._sends:  # in shadow there may be a daemon at work beside it
+                self._telling = Telling(self._config, ledger, runtime, sends=self._sends)
             commands = self._take_commands() if self._sends else None
             with self._signals():
                 self._notify.ready()
@@ -99,8 +106,8 @@ class Daemon:
             self._unwatch()
             if commands is not None:
                 commands.close()
-            if self._told is not None:
-                self._told.remove()
+            if self._telling is not None:
+                self._telling.end()
             ledger.close()
             dicomweb.close_clients()
         log.info("stopped")
@@ -118,6 +125,7 @@ class Daemon:
         folders = folders_of(config)
         keep_out(Path(config.ledger.path), folders)
         archive_of(config.archive)
+        alerts_of(config)
         return folders
 
     # serving
@@ -190,18 +198,17 @@ class Daemon:
         if now - self._told_status >= STATUS_SECONDS:
             self._told_status = now
             self._notify.status(self._status(engine, ledger))
-            self._write_status(ledger, engine.delivery.circuit)
+            self._tell_all(engine.delivery.circuit)
             if self._watch is not None:
                 self._watch.refresh()
                 self._tell_watch(self._watch)
 
-    def _write_status(self, ledger: Ledger, circuit: Circuit) -> None:
-        """Write how it stands to status.json."""
-        if self._told is not None:
+    def _tell_all(self, circuit: Circuit) -> None:
+        """Tell how it stands to who looks, and to who does not."""
+        if self._telling is not None:
             watch = {folder.path: "scan" for folder in self._folders}
             watch |= self._watch.state() if self._watch is not None else {}
-            with Reader.over(ledger) as reader:
-                self._told.write(reader, circuit, watch, moment(), self._blocked)
+            self._telling.tell(circuit, watch, moment(), self._blocked)
 
     @staticmethod
     def _status(engine: Engine, ledger: Ledger) -> str:
@@ -262,7 +269,7 @@ class Daemon:
             except LedgerProblem:
                 self._notify.watchdog()  # alive, and waiting for a disk: a restart would not mend that
                 with contextlib.suppress(LedgerProblem):
-                    self._write_status(ledger, Circuit())
+                    self._tell_all(Circuit())
                 time.sleep(LEDGER_RETRY_SECONDS)
             else:
                 self._blocked = ""
@@ -335,6 +342,8 @@ class Daemon:
             ]
             log.info("the new config was taken; changed: %s", ", ".join(changed) or "nothing")
             self._config = new
+            if self._telling is not None:
+                self._telling.take(new)
         self._notify.ready()
 
     def _refuse_what_needs_a_restart(self, new: Config) -> None:

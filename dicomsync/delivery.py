@@ -59,7 +59,7 @@ class Delivery:
         self._probing = False
         self._limit = SizeLimit()
         self.circuit = Circuit()
-        self._give_up_at = pace.started.mono + GIVE_UP_SECONDS
+        self._give_up_at = float("inf")  # known once the archive was asked
         self.answered = False  # the archive has answered well since the start
         self.says = ""
         self.hint = ""
@@ -137,7 +137,10 @@ class Delivery:
     def _plan_probe(self, now: Moment) -> list[Work]:
         if self._probing or now.mono < self.circuit.probe_at:
             return []
+        if self._pace.once and not self._ledger.count(*DUE):
+            return []  # a backfill that finds nothing to do asks nothing, and never imports httpx
         self._probing = True
+        self._give_up_at = min(self._give_up_at, now.mono + GIVE_UP_SECONDS)
         return [Work(jobs.probe, (self._archive,), self._probed)]
 
     def _probed(self, probed: jobs.Probed, now: Moment) -> None:

@@ -298,7 +298,7 @@ class Evidence:
             return
         why = deletion.guard(
             len(counted) + self._ledger.gone_lately(row),
-            self._ledger.live_in(row),
+            self._ledger.live_in(row, self._read.get(one.folder.path, 0)),
             self._rules,
             directory_gone=any(each.directory_gone for each in counted),
         )

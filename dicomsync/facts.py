@@ -10,12 +10,12 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dicomsync import concerns, mirror_report
-from dicomsync.concerns import How
+from dicomsync.concerns import How, Limits
 from dicomsync.handles import handle
 from dicomsync.ledger import Standing, holding
 from dicomsync.states import InstanceState
@@ -27,13 +27,17 @@ STATUS_FILE = "status_file"  # the fact of the ledger that names the place of it
 
 Facts = dict[str, Any]
 
+USUAL = Limits()
+
 
 @dataclass(frozen=True, slots=True)
 class Life:
     """What a daemon alone knows. Moments are wall seconds; nothing in it names a person or a place.
 
     `trouble` says in words what is wrong with the archive, `kind` as one of `pacing.Trouble`;
-    `blocked` what keeps the ledger from being written; `watch` how each folder is watched, by its row.
+    `blocked` what keeps the ledger from being written; `watch` how each folder is watched, by its row, and
+    `expected` how often something is expected to come there (seconds). `certificates` are ends of TLS
+    certificates, the archive's and ours; `alerts` says of each receiver how it took what it was sent.
     """
 
     at: float
@@ -46,6 +50,10 @@ class Life:
     retry_at: float | None = None
     blocked: str = ""
     watch: Mapping[int, str] = field(default_factory=dict)
+    expected: Mapping[int, float] = field(default_factory=dict)
+    limits: Limits = USUAL
+    certificates: Mapping[str, float] = field(default_factory=dict)
+    alerts: Mapping[str, Facts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +95,23 @@ def beside(ledger: Path, status_file: str | None) -> Beside:
     except OSError:  # hidden from a hardened service
         holder = -1
     files = [found for name in (real, f"{real}-wal") if (found := _stat(name)) is not None]
-    try:
-        room = os.statvfs(real.parent)
-        free: int | None = room.f_bavail * room.f_frsize
-    except OSError:
-        free = None
+    rooms = [free for place in (real.parent, f"{real}.trash") if (free := _free(place)) is not None]
     return Beside(
         life=read_life(Path(status_file)) if status_file else None,
         daemon=status_file is not None,
         holder=holder,
         changed_at=max((one.st_mtime for one in files), default=None),
         size_bytes=sum(one.st_size for one in files),
-        free_bytes=free,
+        free_bytes=min(rooms, default=None),
     )
+
+
+def _free(place: str | Path) -> int | None:
+    """Say how much room is left at a place; of the trash, which may be on another disk, once it is there."""
+    with contextlib.suppress(OSError):
+        room = os.statvfs(place)
+        return room.f_bavail * room.f_frsize
+    return None
 
 
 def _stat(path: str | Path) -> os.stat_result | None:
@@ -145,12 +157,19 @@ def snapshot(reader: Standing, wall: float, near: Beside = _NOTHING_BESIDE, how:
             for case in reader.cases()
         ],
         "folders": [_folder(folder, near.life, wall) for folder in reader.folders()],
+        "certificates": {} if near.life is None else _until(near.life.certificates, wall),
+        "alerts": {} if near.life is None else dict(near.life.alerts),
+        "limits": asdict(near.life.limits if near.life is not None else USUAL),
     }
     return concerns.judged(facts, how)
 
 
 def _ages(wall: float) -> Any:
     return lambda at: None if at is None else max(0.0, round(wall - at, 3))
+
+
+def _until(ends: Mapping[str, float], wall: float) -> dict[str, float]:
+    return {name: round(end - wall, 3) for name, end in ends.items()}
 
 
 def _daemon(near: Beside, wall: float) -> Facts:
@@ -191,10 +210,16 @@ def _archive(reader: Standing, life: Life | None, wall: float) -> Facts:
 
 def _deletions(reader: Standing, wall: float) -> list[Facts]:
     """Give each folder that mirrors its deletions, by the number it has among the folders."""
-    ages, roots = _ages(wall), {os.fsdecode(root.path): root for root in reader.roots()}
+    ages, waiting = _ages(wall), reader.without_room()
+    roots = {os.fsdecode(root.path): root for root in reader.roots()}
     numbers = {folder["path"]: folder["id"] for folder in reader.folders()}
     return [
-        {"number": numbers.get(one["path"]), **one, "frozen_seconds": ages(roots[one["path"]].frozen_at)}
+        {
+            "number": numbers.get(one["path"]),
+            **one,
+            "frozen_seconds": ages(roots[one["path"]].frozen_at),
+            "without_room": waiting.get(roots[one["path"]].root_id, 0),
+        }
         for one in mirror_report.snapshot(reader)
     ]
 
@@ -214,6 +239,8 @@ def _folder(folder: Facts, life: Life | None, wall: float) -> Facts:
         "hanging_seconds": ages(folder.get("hangs_since")),
         "lost": folder.get("lost"),
         "lost_seconds": ages(folder.get("lost_at")),
+        "silent_seconds": ages(folder["seen_at"] if folder["filed_at"] is None else folder["filed_at"]),
+        "expected_seconds": life.expected.get(folder["id"]) if life is not None else None,
         **{key: folder.get(key, 0) for key in COUNTED},
     }
 
@@ -245,8 +272,16 @@ def read_life(path: Path) -> Life | None:
             None if retry is None else at + float(retry),
             str(told["ledger"]["blocked"] or ""),
             {int(one["number"]): str(one["watch"]) for one in told["folders"] if one["watch"]},
+            {
+                int(one["number"]): float(one["expected_seconds"])
+                for one in told["folders"]
+                if one["expected_seconds"]
+            },
+            Limits(**{key: float(value) for key, value in told["limits"].items()}),
+            {str(name): at + float(left) for name, left in told["certificates"].items()},
+            {str(name): dict(one) for name, one in told["alerts"].items()},
         )
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
-from dicomsync import failures, header, jobs, scan, words
+from dicomsync import failures, header, jobs, names, words
 from dicomsync.handles import handle
 from dicomsync.ledger import Reader
 from dicomsync.model import Changed, Folder, StatKey, Unfit, Whole
@@ -29,7 +29,7 @@ def forecast(reader: Reader, path: bytes, folders: Sequence[Folder] | None, wall
 def _foretold(reader: Reader, path: bytes, folders: Sequence[Folder] | None, wall: float) -> Iterator[str]:
     folder = None
     if folders is not None:
-        folder = next((one for one in folders if scan.lies_in(path, one)), None)
+        folder = next((one for one in folders if names.lies_in(path, one)), None)
         if folder is None:
             yield "not looked at: it lies in none of the folders of the config"
             yield "next: `dicomsync backfill -c FILE PATH` stores what is there all the same"
@@ -39,7 +39,7 @@ def _foretold(reader: Reader, path: bytes, folders: Sequence[Folder] | None, wal
     except OSError as problem:
         yield f"not to be looked at: {problem.strerror}"
         return
-    obstacle = (folder and scan.obstacle(path, folder)) or _kind(status, folder is not None)
+    obstacle = (folder and names.obstacle(path, folder)) or _kind(status, folder is not None)
     if obstacle:
         yield obstacle
         return

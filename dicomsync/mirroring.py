@@ -7,7 +7,7 @@ what is proved `evidence`'s; what looks at a disk, or asks the archive, is `remo
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from dicomsync import deletion, jobs, removal
@@ -29,6 +29,7 @@ TEND_SECONDS = 1.0  # between two thoughts of what goes next
 AGAIN_SECONDS = 30.0  # after an archive that did not answer, or a trash without room
 POLLS = 8  # looks after a DELETE that was taken, over about three minutes, before it counts as not done
 TRASH_SECONDS = 3600.0
+ORPHAN_SECONDS = 86_400.0  # a copy that is younger may be on its way into the ledger
 
 _FOUND = {
     Finding.DIFFERENT: "differs-there",
@@ -61,6 +62,7 @@ class Mirroring:
         self._tend_at = self._ask_at = self._compare_at = self._prepare_at = float("-inf")
         self._trash_at = float("-inf")
         self._comparing = False
+        self._in_vain: dict[int, float] = {}  # when a removal was last tried: others go before it
         self._busy: int | None = None  # the removal that is being prepared, deleted, or asked about
         self._intended: Target | None = None
         self._taken: dict[int, str] = {}  # what the archive said to the DELETE of a removal
@@ -101,6 +103,7 @@ class Mirroring:
     def _plan_comparison(self, now: Moment) -> list[Work]:
         if self._comparing or now.mono < self._compare_at or not self._delivery.circuit.closed:
             return []
+        waiting = []
         for one in self.evidence.folders.values():
             if self.evidence.row(one).frozen:
                 continue
@@ -109,11 +112,14 @@ class Mirroring:
                     continue
                 if each.verified:
                     self._let_leave(one, each, now)
-                    continue
-                self._comparing = True
-                arguments = (self._delivery.archive, (each.due,))
-                return [Work(jobs.compare, arguments, partial(self._compared, one, each.removal_id))]
-        return []
+                else:
+                    waiting.append((one, each))
+        if not waiting:
+            return []
+        self._comparing = True
+        one, each = min(waiting, key=lambda found: self._tried_at(found[1]))
+        arguments = (self._delivery.archive, (each.due,))
+        return [Work(jobs.compare, arguments, partial(self._compared, one, each.removal_id))]
 
     def _compared(self, one: Mirrored, removal_id: int, asked: jobs.Asked, now: Moment) -> None:
         self._comparing = False
@@ -128,6 +134,7 @@ class Mirroring:
         elif finding in _FOUND:
             self.evidence.give_up(each, _FOUND[finding], now)
         else:
+            self._in_vain[removal_id] = now.mono
             self._compare_at = now.mono + AGAIN_SECONDS
             self._ledger.keep_back(each, "archive-away")
 
@@ -151,16 +158,29 @@ class Mirroring:
             return [Work(removal.whereabouts, arguments, partial(self._asked, each))]
         if now.mono < self._prepare_at:
             return []
+        for one, row, each in self._ripe():
+            if work := self._prepare(one, row, each, now):
+                return [work]
+        return []
+
+    def _ripe(self) -> Iterator[tuple[Mirrored, RootRow, Removal]]:
+        """Give what has served its grace, the longest first; what was tried in vain after all others."""
+        tried = []
         for one in self.evidence.folders.values():
             row = self.evidence.row(one)
             if row.frozen:  # there may be thousands, and all wait for the same
                 continue
             for each in self._ledger.removals(one.root_id, stage="grace"):
-                if self._waits(one, row, each) == "grace":
+                if each.removal_id in self._in_vain:
+                    tried.append((one, row, each))
+                elif self._waits(one, row, each) == "grace":
                     break  # the longest graced come first
-                if work := self._prepare(one, row, each, now):
-                    return [work]
-        return []
+                else:
+                    yield one, row, each
+        yield from sorted(tried, key=lambda found: self._tried_at(found[2]))
+
+    def _tried_at(self, each: Removal) -> float:
+        return self._in_vain.get(each.removal_id, float("-inf"))
 
     def _waits(self, one: Mirrored, row: RootRow, each: Removal) -> str:
         served = row.seconds - (each.graced_seconds if each.graced_seconds is not None else row.seconds)
@@ -228,8 +248,10 @@ class Mirroring:
             why = "archive-away"
         if why:
             self._ledger.keep_back(current, why)
+            self._in_vain[current.removal_id] = now.mono
             self._prepare_at = now.mono + AGAIN_SECONDS
             return
+        self._in_vain.pop(current.removal_id, None)
         self._ledger.compared(current, now.wall)
         if found.kept is not None:
             self._unwanted.remove(found.kept[0])
@@ -313,7 +335,18 @@ class Mirroring:
         ]
         if paths := tuple(path for _, path in old):
             works.append(Work(removal.forget, (paths,), _forgotten))
+        if self._trash is not None and window is not None:
+            known = frozenset(path for _, path, _, _ in self._ledger.kept_copies())
+            before = now.wall - max(window, ORPHAN_SECONDS)
+            works.append(Work(removal.sweep, (self._trash, known, before), _swept))
         return works
+
+
+def _swept(orphans: int, now: Moment) -> None:
+    """Tell what was left behind."""
+    del now
+    if orphans:
+        log.info("%d old copies that no deletion came of were removed from the trash", orphans)
 
 
 def _forgotten(gone: tuple[bool, ...], now: Moment) -> None:

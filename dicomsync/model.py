@@ -25,6 +25,7 @@ __all__ = [
     "Transition",
     "Unfit",
     "Whole",
+    "folded",
 ]
 
 
@@ -51,15 +52,20 @@ class StatKey:
 
         Some file systems give inodes of 64 bits and times far beyond the year 2262.
         """
-        return cls(
-            status.st_size,
-            status.st_mtime_ns & _FITS,
-            status.st_ctime_ns & _FITS,
-            status.st_ino & _FITS,
-        )
+        return cls(*folded(status))
 
 
 _FITS = 2**63 - 1
+
+
+def folded(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Give the four numbers of a `StatKey`."""
+    return (
+        status.st_size,
+        status.st_mtime_ns & _FITS,
+        status.st_ctime_ns & _FITS,
+        status.st_ino & _FITS,
+    )
 
 
 MARKER = b".dicomsync-root"

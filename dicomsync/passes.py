@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
-from dicomsync import scan
+from dicomsync import names, scan
 from dicomsync.handles import handle
 from dicomsync.ledger import FileRow, Ledger, Scan
 from dicomsync.model import Folder, Moment
@@ -136,7 +136,7 @@ class Passes:
 
     def hint(self, directories: Iterable[bytes], *, everywhere: bool = False) -> None:
         """Take directories of this folder that are worth a look; `everywhere` asks for a full pass."""
-        self._hinted |= dict.fromkeys(one for one in directories if not scan.left_out(one, self._folder))
+        self._hinted |= dict.fromkeys(one for one in directories if not names.left_out(one, self._folder))
         if everywhere:
             self._full_at = float("-inf")
 
@@ -177,7 +177,9 @@ class Passes:
         if not (full or self._hinted or now.mono >= self._quick_at):
             return
         hinted, self._hinted = tuple(self._hinted), {}
-        number = self._ledger.begin_scan(self._folder.path, now.wall, self._patterns)
+        known = None if full else self._ledger.latest_scan(self._folder.path)
+        # A quick pass goes on with the number of the full one: there is nothing to commit before it reads.
+        number = known or self._ledger.begin_scan(self._folder.path, now.wall, self._patterns)
         self._mount = number.mount
         if full:
             self._now = Pass(number, scan.start(self._folder), full, now.mono)
@@ -294,7 +296,7 @@ class Passes:
 
     def _glanced(self, one: Pass, changed: tuple[bytes, ...], now: Moment) -> None:
         self._back(now)
-        todo = tuple((path, b"", False) for path in changed if not scan.left_out(path, self._folder))
+        todo = tuple((path, b"", False) for path in changed if not names.left_out(path, self._folder))
         one.position = replace(one.position, todo=(*one.position.todo, *todo))
 
     def _swept(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import uuid
 from contextlib import suppress
@@ -16,7 +17,6 @@ from enum import StrEnum
 
 from dicomsync import deletion, dicomweb, jobs, roots
 from dicomsync.deletion import Root
-from dicomsync.dicomweb import Outcome
 from dicomsync.errors import DicomsyncError, NoAnswer, NotThere, Refused, UsageProblem
 from dicomsync.model import Due, StatKey
 from dicomsync.pacing import Signal
@@ -24,6 +24,7 @@ from dicomsync.rules import Finding
 
 PREAMBLE_BYTES = 128
 SPARE_BYTES = 64 * 2**20  # the ledger's disk is never filled up with copies
+_IS_COPY = re.compile(rb"[0-9a-f]{32}(\.part)?")
 _OWN_WAY = (405, 501)  # what an archive answers that does not delete by DICOMweb
 
 
@@ -227,7 +228,7 @@ def delete(archive: dicomweb.Archive, target: Target) -> Sent:
         return Sent(sent=True, why="refused" if supported else "cannot-delete", supported=supported)
     except DicomsyncError as error:
         return Sent(sent=True, why="no-answer", signal=jobs.signal_of(error))
-    return Sent(sent=True, why="" if done.outcome is not Outcome.UNFINISHED else "unfinished")
+    return Sent(sent=True, why="" if done.outcome is not dicomweb.Outcome.UNFINISHED else "unfinished")
 
 
 class Where(StrEnum):
@@ -256,6 +257,20 @@ def whereabouts(archive: dicomweb.Archive, due: Due) -> Where:
 def forget(paths: tuple[bytes, ...]) -> tuple[bool, ...]:
     """Remove copies from the trash; says of each whether it is not there any more."""
     return tuple(_forget(path) for path in paths)
+
+
+def sweep(trash: bytes, known: frozenset[bytes], before: float) -> int:
+    """Remove what a process that ended left behind: copies that nobody knows, written before that wall time.
+
+    Gives how many there were.
+    """
+    swept = 0
+    with suppress(OSError), os.scandir(trash) as found:
+        for one in found:
+            ours = _IS_COPY.fullmatch(os.path.basename(one.path)) and one.path not in known
+            if ours and os.lstat(one.path).st_mtime < before and _forget(one.path):
+                swept += 1
+    return swept
 
 
 def _forget(path: bytes) -> bool:

@@ -8,16 +8,16 @@ yet recorded, and a share that hangs hangs one job and nothing else.
 from __future__ import annotations
 
 import errno
-import fnmatch
 import os
-import re
 import stat
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from dicomsync import quiet
+from dicomsync.entries import Entries, Entry
 from dicomsync.model import MARKER, Folder, StatKey
+from dicomsync.names import is_below, matcher
 
 Sight = StatKey | str | None
 """What a look at one file saw: its key, what was in the way, or None: it is proved gone."""
@@ -29,14 +29,6 @@ GONE = -1  # the time of a directory that is not there
 JOB_SECONDS = 20.0  # a scan that is held to a rate does no more in one job: a folder that hangs takes longer
 FRESH_NS = 3_000_000_000  # file systems count time in steps of up to two seconds
 NOT_MOUNTED = "it is empty, and what was mounted there is not"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A regular file whose name is wanted."""
-
-    name: bytes
-    key: StatKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +59,14 @@ class Listing:
     `problem` says what in it could not be read, in the system's words. Only a listing with
     `proves_absence` says anything about names that are not in it. `below` are its sub-directories,
     where the scan does not dive into them itself. `mtime_ns` is the directory's own time, 0 where it is
-    so fresh that a later change might leave it as it is. Of the folder itself, `away` says that it is not
+    so fresh that a later change might leave it as it is; `digest` is the same while all its entries are, b""
+    where they are not the whole directory. Of the folder itself, `away` says that it is not
     there, and `mount` which mount point it was found on. `device` and `inode` are of the directory that
     was read, 0 where none was.
     """
 
     directory: bytes
-    entries: tuple[Entry, ...] = ()
+    entries: Sequence[Entry] = ()
     after: bytes = b""
     upto: bytes | None = None
     proves_absence: bool = True
@@ -81,6 +74,7 @@ class Listing:
     passed: Passed = Passed()
     below: tuple[bytes, ...] = ()
     mtime_ns: int = 0
+    digest: bytes = b""
     away: bool = False
     mount: bytes = b""
     device: int = 0
@@ -222,7 +216,7 @@ def away(ground: Ground) -> str:
         if not _is_empty(ground.folder):
             return ""
         real = os.path.realpath(ground.folder)
-        mounted = not _lies_in(real, ground.mount) or len(_mount_point(real)) >= len(ground.mount)
+        mounted = not is_below(real, ground.mount) or len(_mount_point(real)) >= len(ground.mount)
     except NotADirectoryError:
         return ""  # a folder that is a file
     except OSError as error:
@@ -290,38 +284,41 @@ def _listed(
 ) -> tuple[Listing, list[bytes]]:
     own = os.fstat(descriptor)
     mtime_ns = _settled_time(own)
-    wanted, unwanted = _patterns(folder.include), _patterns(folder.exclude)
+    wanted, unwanted = matcher(folder.include), matcher(folder.exclude)
     names: list[bytes] = []
+    fresh: list[str] = []
     below: list[bytes] = []
     sample: list[str] = []
     links = special = excluded = 0
     cut = False
-    with os.scandir(descriptor) as found:
-        for item in found:
-            name = os.fsencode(item.name)
-            out = bool(unwanted.match(item.name.lower()))
-            if item.is_dir(follow_symlinks=False):
-                if not out and name != MARKER:
-                    below.append(name)
-                continue
-            if item.is_symlink() and not out:
-                links += 1
-            elif out or not wanted.match(item.name.lower()):
+    with os.scandir(descriptor) as items:
+        for item in items:
+            name = item.name
+            small = name.lower()
+            out = unwanted(small)
+            if not item.is_file(follow_symlinks=False):
+                if item.is_dir(follow_symlinks=False):
+                    if not out and os.fsencode(name) != MARKER:
+                        below.append(os.fsencode(name))
+                    continue
+                if item.is_symlink() and not out:
+                    links += 1
+                    continue
+                if not out and wanted(small):
+                    special += 1
+                    continue
+            if not out and wanted(small):
+                fresh.append(name)
+                if len(fresh) >= 2 * most:  # of a very large directory only the next part is kept
+                    names, over = _next(names, fresh, after, most)
+                    cut = cut or over
+                    fresh.clear()
+            else:
                 excluded += 1
                 if len(sample) < samples and not out:
-                    sample.append(item.name)
-            elif not item.is_file(follow_symlinks=False):
-                special += 1
-            elif name > after:
-                names.append(name)
-                if len(names) >= 2 * most:  # of a very large directory only the next part is kept
-                    names.sort()
-                    del names[most:]
-                    cut = True
-    names.sort()
-    if len(names) > most:
-        del names[most:]
-        cut = True
+                    sample.append(name)
+    names, over = _next(names, fresh, after, most)
+    cut = cut or over
     entries, changed, problem = _entries(descriptor, names, tempo)
     passed = Passed(excluded, links, special + changed) if not after else Passed()
     if sample and not after:
@@ -329,7 +326,7 @@ def _listed(
             passed, sampled=len(sample), sampled_dicom=sum(_is_dicom(name, descriptor) for name in sample)
         )
     upto = names[-1] if cut else None
-    mtime_ns = 0 if cut or after or problem else mtime_ns  # only a directory read as a whole was read then
+    whole = not (cut or after or problem)  # only a directory read as a whole was read at its time
     listing = Listing(
         directory,
         entries,
@@ -338,7 +335,8 @@ def _listed(
         not problem,
         problem,
         passed,
-        mtime_ns=mtime_ns,
+        mtime_ns=mtime_ns if whole else 0,
+        digest=entries.digest() if whole else b"",
         device=own.st_dev & (2**63 - 1),
         inode=StatKey.of(own).inode,
     )
@@ -352,12 +350,22 @@ def _settled_time(directory: os.stat_result) -> int:
     return mtime_ns if abs(time.time_ns() - mtime_ns) > FRESH_NS else 0
 
 
-def _entries(descriptor: int, names: list[bytes], tempo: Tempo) -> tuple[tuple[Entry, ...], int, str]:
+def _next(names: list[bytes], fresh: list[str], after: bytes, most: int) -> tuple[list[bytes], bool]:
+    """Add names; give the first `most` after `after`, sorted, and whether there are more.
+
+    They are encoded all at once: name by name it would be a tenth of a scan.
+    """
+    more = os.fsencode("/".join(fresh)).split(b"/") if fresh else []
+    found = sorted(name for name in (*names, *more) if name > after)
+    return found[:most], len(found) > most
+
+
+def _entries(descriptor: int, names: list[bytes], tempo: Tempo) -> tuple[Entries, int, str]:
     """Look at each name; what vanished since is left out, what is no regular file any more counted.
 
     One name that cannot be looked at is a problem of this directory, and none of the other names.
     """
-    entries = []
+    entries = Entries()
     odd = 0
     problem = ""
     for name in names:
@@ -370,10 +378,10 @@ def _entries(descriptor: int, names: list[bytes], tempo: Tempo) -> tuple[tuple[E
             problem = os.strerror(error.errno or 0)
             continue
         if stat.S_ISREG(status.st_mode):
-            entries.append(Entry(name, StatKey.of(status)))
+            entries.add(name, status)
         else:
             odd += 1
-    return tuple(entries), odd, problem
+    return entries, odd, problem
 
 
 def _single(path: bytes) -> Listing:
@@ -385,7 +393,9 @@ def _single(path: bytes) -> Listing:
         return Listing(directory, problem=os.strerror(error.errno or 0), proves_absence=False)
     if not stat.S_ISREG(status.st_mode):
         return Listing(directory, passed=Passed(special=1), proves_absence=False)
-    return Listing(directory, (Entry(name, StatKey.of(status)),), proves_absence=False)
+    entries = Entries()
+    entries.add(name, status)
+    return Listing(directory, entries, proves_absence=False)
 
 
 def _is_dicom(name: str, descriptor: int) -> bool:
@@ -401,50 +411,3 @@ def _is_dicom(name: str, descriptor: int) -> bool:
         return False
     finally:
         os.close(file)
-
-
-def lies_in(path: bytes, folder: Folder) -> bool:
-    """Say whether a path is that of a folder, or below it."""
-    return _lies_in(path, folder.path)
-
-
-def _lies_in(path: bytes, directory: bytes) -> bool:
-    return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
-
-
-def left_out(directory: bytes, folder: Folder) -> bool:
-    """Say whether a scan of `folder` leaves out a directory in it, by its name or one above."""
-    names = directory[len(folder.path) :].split(b"/")
-    return any(name == MARKER or _matching(name, folder.exclude) for name in names if name)
-
-
-def obstacle(path: bytes, folder: Folder) -> str:
-    """Say in words why a scan of `folder` does not come by `path`, which lies in it; "" if it does."""
-    below = path[len(folder.path) :].strip(b"/")
-    if not below:
-        return ""
-    at = folder.path
-    *parents, name = below.split(b"/")
-    for parent in parents:
-        at = os.path.join(at, parent)
-        if os.path.islink(at):
-            return "not looked at: it lies below a symbolic link, and those are not followed"
-        if pattern := _matching(parent, folder.exclude):
-            return f"not looked at: a directory above it is excluded by '{pattern}'"
-    if pattern := _matching(name, folder.exclude):
-        return f"left out: its name is excluded by '{pattern}'"
-    if not os.path.isdir(path) and not _matching(name, folder.include):
-        return f"left out: its name is none of those included ({', '.join(folder.include)})"
-    return ""
-
-
-def _matching(name: bytes, patterns: tuple[str, ...]) -> str:
-    """Give the first pattern that matches a name, "" if none does."""
-    text = os.fsdecode(name).lower()
-    return next((one for one in patterns if _patterns((one,)).match(text)), "")
-
-
-@lru_cache(maxsize=64)
-def _patterns(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """Make one expression of name patterns, in small letters; of none, one that matches nothing."""
-    return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns) or r"(?!)")

@@ -18,7 +18,7 @@ MEANINGS = {
     FileState.SETTLING: "still changing, or too fresh to trust",
     FileState.HELD: "not whole, or not readable: needs a person",
     FileState.IGNORED: "left alone on purpose: not DICOM, a DICOMDIR, or from before the daemon",
-    FileState.READY: "whole: the instances below say the rest",
+    FileState.READY: "whole: its instance says the rest",
     FileState.GONE: "has left its folder",
     FileState.MISSED: "left before it was known what it holds: needs a person",
     InstanceState.PENDING: "due to be stored",
@@ -64,6 +64,7 @@ def _rest(status: dict[str, Any]) -> str:
         "Oldest due    " + ("nothing is due" if oldest is None else f"{words.span(oldest)} old"),
         f"Last answer   {ago(status['last_answer_seconds'])}",
         *_again(archive),
+        *_receivers(status["alerts"]),
         *_doubt(status["doubt"]),
         "",
         "Instances",
@@ -122,6 +123,25 @@ def _again(archive: dict[str, Any]) -> list[str]:
     return [] if again is None else [f"Next try      {'now' if not again else f'in {words.span(again)}'}"]
 
 
+def _receivers(told: dict[str, Any]) -> list[str]:
+    """Say how those are told who do not look."""
+    return [f"{name.capitalize():<13} {receiver(one)}" for name, one in told.items()]
+
+
+def receiver(one: dict[str, Any]) -> str:
+    """Say how it goes with a webhook or a heartbeat."""
+    taken = "" if one["taken_seconds"] is None else f"last taken {ago(one['taken_seconds'])}"
+    if one["failing"]:
+        told = f"NOT TAKEN for {words.span(one['failing_seconds'])}: {one['failing']}"
+    elif one.get("withheld"):
+        told = "withheld, as images are not being stored"
+    elif "told" in one:
+        told = f"{words.count(one['told'], 'alert')} told and not over" if one["told"] else "nothing to tell"
+    else:
+        told = "" if taken else "not sent yet"
+    return "; ".join(filter(None, (told, taken)))
+
+
 def _doubt(doubt: dict[str, Any] | None) -> list[str]:
     if doubt is None:
         return []
@@ -148,6 +168,7 @@ def _folder(folder: dict[str, Any]) -> str:
     if folder["last_scan_seconds"] is None:
         return f"  {number}{path}: never read to its end"
     how = f"; {folder['watch']}" if folder["watch"] in ("events", "scan") else ""
+    how += f"; nothing new for {words.span(folder['silent_seconds'])}"
     return (
         f"  {number}{path}: {words.count(folder['files'], 'file')} when last read whole, "
         f"{ago(folder['last_scan_seconds'])}{how}"

@@ -12,16 +12,29 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dicomsync import __version__, facts
-from dicomsync.concerns import How
+from dicomsync.concerns import How, Limits
 from dicomsync.ledger import Reader
 from dicomsync.model import Moment
 from dicomsync.pacing import Circuit
 
 log = logging.getLogger("dicomsync.daemon")
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a daemon knows beside the ledger; as in `facts.Life`, but `expected` by the folder's path."""
+
+    limits: Limits = facts.USUAL
+    expected: Mapping[bytes, float] = field(default_factory=dict)
+    certificates: Mapping[str, float] = field(default_factory=dict)
+    alerts: Mapping[str, facts.Facts] = field(default_factory=dict)
+
+
+_NOTHING_AROUND = Around()
 
 
 class StatusFile:
@@ -34,13 +47,20 @@ class StatusFile:
         self._started_at = time.time()
 
     def write(
-        self, reader: Reader, circuit: Circuit, watch: Mapping[bytes, str], now: Moment, blocked: str = ""
-    ) -> None:
-        """Write how it stands; `watch` says of each configured folder how it is watched.
+        self,
+        reader: Reader,
+        circuit: Circuit,
+        watch: Mapping[bytes, str],
+        now: Moment,
+        blocked: str = "",
+        around: Around = _NOTHING_AROUND,
+    ) -> facts.Facts:
+        """Write how it stands, and give that; `watch` says of each configured folder how it is watched.
 
         Raises LedgerProblem where the ledger cannot be read; that the file cannot be written stops nothing.
         """
         troubled = bool(circuit.words)
+        rows = {os.fsencode(row["path"]): row["id"] for row in reader.folders()}
         life = facts.Life(
             at=now.wall,
             pid=os.getpid(),
@@ -51,11 +71,11 @@ class StatusFile:
             trouble_at=now.wall - (now.mono - circuit.since) if troubled else None,
             retry_at=now.wall + (circuit.probe_at - now.mono) if troubled else None,
             blocked=blocked,
-            watch={
-                row["id"]: watch[path]
-                for row in reader.folders()
-                if (path := os.fsencode(row["path"])) in watch
-            },
+            watch={rows[path]: how for path, how in watch.items() if path in rows},
+            expected={rows[path]: span for path, span in around.expected.items() if path in rows},
+            limits=around.limits,
+            certificates=around.certificates,
+            alerts=around.alerts,
         )
         near = replace(facts.beside(self._ledger, None), life=life, daemon=True, holder=life.pid)
         told = facts.for_operators(facts.snapshot(reader, now.wall, near, How()))
@@ -68,6 +88,7 @@ class StatusFile:
             os.replace(fresh, self.path)
         except OSError as error:  # a full /run is no reason to stop storing
             log.debug("status.json cannot be written (%s)", error.strerror)
+        return told
 
     def remove(self) -> None:
         """Take the file away: the daemon ends."""

@@ -9,12 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from dicomsync import dicomweb, mounts
+from dicomsync.alerting import Settings
+from dicomsync.alerts import Policy
 from dicomsync.batching import Caps
+from dicomsync.concerns import Level, Limits
 from dicomsync.config import ArchiveConfig, Config, FolderConfig
 from dicomsync.deletion import Rules
 from dicomsync.errors import UsageProblem
 from dicomsync.hands import Threads
 from dicomsync.model import Folder
+from dicomsync.receivers import Receiver
 
 LOOK_SECONDS = 5.0  # a start does not wait for a mount that hangs
 LOCAL_SETTLE_SECONDS = 5.0
@@ -93,6 +97,41 @@ def _network_of(config: ArchiveConfig) -> dicomweb.Network:
 
 def _secret(place: str) -> dicomweb.Secret | None:
     return dicomweb.Secret(place) if place else None
+
+
+def alerts_of(config: Config) -> Settings:
+    """Turn `[alerts]` into what alerting takes; raises UsageProblem, which repeats no URL."""
+    given = config.alerts
+    network = dicomweb.Network(config.archive.ca_file or None)
+    if given.use_proxy:
+        network = replace(network, proxy=_network_of(config.archive).proxy)
+    return Settings(
+        given.name,
+        _receiver("webhook", "POST", network, given.webhook, given.webhook_from),
+        given.webhook_body,
+        _receiver("heartbeat", given.heartbeat_method, network, given.heartbeat, given.heartbeat_from),
+        given.heartbeat_every,
+        Policy(Level(given.least), given.after, given.repeat),
+        Limits(given.oldest_pending, given.disk_free, given.certificate),
+    )
+
+
+def _receiver(name: str, method: str, network: dicomweb.Network, url: str, place: str) -> Receiver | None:
+    if place:
+        return Receiver(name, method, network, secret=dicomweb.Secret(place))
+    if problem := dicomweb.check_receiver_url(url, secret=False) if url else None:
+        words = f"alerts.{name}: {problem}"
+        raise UsageProblem(f"{words}.", hint="Nothing was sent.", for_logs=words)
+    return Receiver(name, method, network, url) if url else None
+
+
+def expected_of(config: Config) -> dict[bytes, float]:
+    """Say how often something is expected to come into which folder, by its path (seconds)."""
+    return {
+        os.fsencode(os.path.abspath(one.path)): one.expect_every
+        for one in config.folders
+        if one.expect_every is not None
+    }
 
 
 def caps_of(config: Config) -> Caps:

@@ -1,4 +1,4 @@
-"""A small Debian of this machine's own release, with dicomsync in it as README installs it, and booted.
+"""A small Debian of this machine's own release, with a checkout and a wheelhouse in it, and booted.
 
 systemd-nspawn runs it beside this machine, on this machine's network, so that an archive on loopback is an
 archive for both. Every process is tied to the one that runs the tests: it does not outlive it.
@@ -24,6 +24,7 @@ from itertools import takewhile
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parent.parent
+CHECKED_OUT = ("CHANGELOG.md", "README.md", "config.example.toml", "docs", "packaging", "systemd")
 APT = Path("/etc/apt")
 CGROUPS = Path("/sys/fs/cgroup")
 SYSTEMD = Path("/run/systemd/system")  # there where systemd is process 1 (sd_booted(3))
@@ -150,13 +151,21 @@ def build(root: Path) -> None:
     if done.returncode:
         said = done.stdout.strip().splitlines()[-3:]
         raise NoMachine(f"debootstrap could not make a tree: {' | '.join(said)}")
-    shutil.copytree(CHECKOUT / "systemd", root / "srv/checkout/systemd")
-    wheels = root / "srv/checkout/wheels"
-    _pip("wheel", "--no-deps", f"--wheel-dir={wheels}", str(CHECKOUT))
-    [wheel] = wheels.iterdir()
+    checkout = root / "srv/checkout"
+    checkout.mkdir()
+    for name in CHECKED_OUT:
+        (shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy)(CHECKOUT / name, checkout / name)
     # By this machine's pip, which knows where packages come from here; for the tree's Python.
     version = (root / "usr/bin/python3").readlink().name.removeprefix("python")
-    _pip("download", f"--dest={wheels}", f"--python-version={version}", "--only-binary=:all:", str(wheel))
+    done = subprocess.run(
+        [*TIED, CHECKOUT / "packaging/wheelhouse", checkout / "wheels"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=BUILD_SECONDS,
+        env={**os.environ, "PYTHON": sys.executable, "FOR": version},
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def installation() -> str:
@@ -167,17 +176,6 @@ def installation() -> str:
     here, times = re.subn(r"pip install \.$", f"pip install {WHEELS}", "\n".join(first), flags=re.MULTILINE)
     assert times == 1, here
     return here
-
-
-def _pip(*arguments: str) -> None:
-    done = subprocess.run(
-        [*TIED, sys.executable, "-m", "pip", *arguments, "--quiet"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=BUILD_SECONDS,
-    )
-    assert done.returncode == 0, done.stdout
 
 
 # The machine
@@ -205,22 +203,36 @@ class Machine:
             env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
         )
 
-    def ask(self, *command: str) -> str:
+    def ask(self, *command: str, within: float = 60.0) -> str:
         """Run a command in it that must do well, and give what it printed."""
-        done = self.run(*command)
+        done = self.run(*command, within=within)
         assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
         return done.stdout.strip()
 
 
 @contextmanager
-def booted() -> Iterator[Machine]:
-    """Build a tree and boot it for as long as the block lasts. Raises NoMachine where that cannot be done."""
-    with _orderly_end(), tempfile.TemporaryDirectory(prefix=f"{NAME}-", dir=SPACE) as directory:
-        space = Path(directory)  # nothing of this machine is ever mounted below it but in namespaces
+def tree() -> Iterator[Path]:
+    """Build a tree, to be copied and booted as long as the block lasts; raises NoMachine as `build` does."""
+    with _orderly_end(), _space() as space:
         build(space / "tree")
+        yield space / "tree"
+
+
+@contextmanager
+def booted(pristine: Path) -> Iterator[Machine]:
+    """Boot a copy of a tree for as long as the block lasts. Raises NoMachine where that cannot be done."""
+    with _orderly_end(), _space() as space:
+        # By cp: shutil makes no devices.
+        subprocess.run(["cp", "--archive", pristine, space / "tree"], check=True, timeout=BUILD_SECONDS)
         with _booted(space / "tree", space) as machine:
-            machine.ask("sh", "-ec", f"cd /srv/checkout\n{installation()}\nsystemctl daemon-reload")
             yield machine
+
+
+@contextmanager
+def _space() -> Iterator[Path]:
+    """Make a directory that is removed whole: nothing is mounted below it but in namespaces."""
+    with tempfile.TemporaryDirectory(prefix=f"{NAME}-", dir=SPACE) as directory:
+        yield Path(directory)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import pytest
 
 from dicomsync import config, samples, sandbox, service
 from dicomsync.ledger import Counts, Reader
+from tests import booted
 from tests import orthanc as orthancs
 
 # A watcher that never fires: with --dead-watch every daemon of the tests has one, and everything must work
@@ -160,6 +161,22 @@ def archive(request: pytest.FixtureRequest) -> AnyArchive:
     if request.param == "sandbox":
         return SandboxArchive(request.getfixturevalue("sandboxed"))
     return OrthancArchive(request.getfixturevalue("orthanc"))
+
+
+# A machine
+
+
+@pytest.fixture(scope="session")
+def debian() -> Iterator[Path]:
+    """A small Debian's tree with a checkout and a wheelhouse in its /srv, of which copies can be booted."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can boot a tree")
+    need(booted.missing())
+    try:
+        with booted.tree() as tree:
+            yield tree
+    except booted.NoMachine as reason:
+        need(str(reason))
 
 
 # A site

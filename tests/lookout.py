@@ -70,10 +70,14 @@ class Post:
 
     def hold(self, reason: str, n: int = 1) -> None:
         """Record files that are held."""
+        self.find(FileState.HELD, reason, n)
+
+    def find(self, state: FileState, reason: str, n: int = 1) -> None:
+        """Record files of which no instance is known."""
         with self.ledger.transaction():
             for _ in range(n):
                 self.numbers += 1
-                self._file(FileState.HELD, reason, StatKey(1, 1, 1, self.numbers), None)
+                self._file(state, reason, StatKey(1, 1, 1, self.numbers), None)
 
     def freeze(self, why: str) -> None:
         """Record that a guard has frozen the mirrored deletions of the folder."""

@@ -39,7 +39,9 @@ MAP: dict[str, str] = {
     "failures": "reasons",
     "rules": "model pacing failures dicomweb.response",
     "quiet": "",
-    "scan": "model quiet",
+    "names": "model",
+    "entries": "model",
+    "scan": "entries model names quiet",
     "watch": "watchdog",
     "walk": "",
     "header": "model quiet walk",
@@ -51,7 +53,7 @@ MAP: dict[str, str] = {
     "work": "batching model",
     "ledger": "claims deletion errors model mounts sqlite_utils states",
     "enrolment": "claims failures handles jobs ledger model work",
-    "passes": "scan handles ledger model pulse work",
+    "passes": "names scan handles ledger model pulse work",
     "pulse": "handles ledger model work",
     "resolution": "errors ledger model",
     "mirror_orders": "deletion errors ledger",
@@ -69,7 +71,8 @@ MAP: dict[str, str] = {
     "engine": "audit batching deletion delivery dicomweb errors intake ledger mirror_orders"
     " mirroring model orders passes"
     " resolution scan suspects visits work",
-    "wiring": "batching config deletion dicomweb errors hands model mounts",
+    "wiring": "alerting alerts batching concerns config deletion dicomweb errors hands model mounts"
+    " receivers",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
@@ -77,22 +80,27 @@ MAP: dict[str, str] = {
     "serving": "config engine errors ledger mirror_orders orders resolution wiring",
     "handover": "config control engine errors ledger mirror_orders model orders resolution scan"
     " service visits wiring",
-    "daemon": "config control dicomweb engine errors facts handles hands ledger model notify pacing service"
-    " serving statusfile watch wiring words work",
+    "daemon": "config control dicomweb engine errors handles hands ledger model notify pacing service"
+    " serving telling watch wiring words work",
     "mirror_report": "deletion failures handles ledger words",
     "status": "concerns errors failures ledger mirror_report states words",
     "explain": "compare handles ledger model failures scan status words",
-    "forecast": "failures handles header jobs ledger model scan words",
+    "forecast": "failures handles header jobs ledger model names words",
     "progress": "engine words rich",
     "concerns": "failures words",
+    "alerts": "concerns words",
+    "receivers": "dicomweb errors",
+    "alerting": "alerts concerns hands ledger model receivers",
+    "certificates": "dicomweb errors",
+    "telling": "alerting certificates config facts hands ledger model pacing statusfile wiring",
     "facts": "concerns handles ledger mirror_report states",
     "statusfile": "concerns facts ledger model pacing",
     "summary": "service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
-    "doctor": "byhand config deletion dicomweb errors ledger model mounts reasons roots samples scan"
-    " watch wiring words",
-    "demo": "config explain facts ledger progress samples sandbox service status summary words",
+    "doctor": "alerting alerts byhand certificates config deletion dicomweb errors ledger model mounts"
+    " reasons receivers roots samples scan watch wiring words",
+    "demo": "concerns config explain facts ledger progress samples sandbox service status summary words",
     "web": "addresses concerns config dicomweb errors facts failures handles ledger mirror_report model"
     " secrecy status words jinja2 markupsafe prometheus_client starlette uvicorn",
     "cli": "click commands errors secrecy",
@@ -106,8 +114,19 @@ MAP: dict[str, str] = {
     "__init__": "",
 }
 
-PURE = {"addresses", "batching", "bwlimit", "claims", "concerns", "congestion", "credentials", "deletion"}
-PURE |= {"pacing", "rules", "settle"}
+PURE = {
+    "addresses",
+    "alerts",
+    "batching",
+    "bwlimit",
+    "claims",
+    "concerns",
+    "congestion",
+    "credentials",
+    "deletion",
+    "pacing",
+}
+PURE |= {"rules", "settle"}
 IMPURE_MODULES = {"os", "time", "random", "socket", "sqlite3", "threading", "subprocess", "logging"}
 
 

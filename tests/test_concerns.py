@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -66,8 +67,13 @@ def facts(**changes: Any) -> Facts:
                 "special": 0,
                 "sampled": 0,
                 "sampled_dicom": 0,
+                "silent_seconds": 7200.0,
+                "expected_seconds": None,
             }
         ],
+        "certificates": {"archive": 90 * 86400.0},
+        "alerts": {},
+        "limits": asdict(concerns.Limits()),
     }
     for path, value in changes.items():
         where: Any = well
@@ -82,9 +88,13 @@ def case(state: str, n: int = 3, what: str = "instance") -> list[Facts]:
     return [{"what": what, "state": state, "reason": "differs", "n": n, "seconds": 86400.0}]
 
 
-def mirror(**more: str) -> list[Facts]:
+def mirror(**more: Any) -> list[Facts]:
     usual = {"number": 1, "path": "/data/secret", "mode": "on", "enrolled": True, "waiting": 3, "deleted": 2}
-    return [{**usual, "unhealthy": "", "frozen": "", "frozen_seconds": None, **more}]
+    return [{**usual, "unhealthy": "", "frozen": "", "frozen_seconds": None, "without_room": 0, **more}]
+
+
+def receiver(name: str, failing: str | None = "its receiver answered 500") -> Facts:
+    return {name: {"failing": failing, "failing_seconds": 600.0 if failing else None, "taken_seconds": None}}
 
 
 def trouble(kind: str, seconds: float = 840.0) -> Facts:
@@ -117,6 +127,10 @@ ALL: dict[str, tuple[Facts, Level, str, str]] = {
     "archive-busy": (trouble("busy", 60.0), Level.NOTE, "connection refused", "doctor"),
     "archive-auth": (trouble("auth"), Level.WRONG, "connection refused", "doctor"),
     "archive-setup": (trouble("setup"), Level.WRONG, "connection refused", "doctor"),
+    "certificate": (
+        {"certificates": {"client": 3 * 86400.0}},
+        *(Level.PERSON, "our TLS certificate for the archive ends in 3 d", "doctor"),
+    ),
     "late": (
         {**DUE, "oldest_live": {"seconds": 4000.0, "study": "study 7f3a9c"}},
         *(Level.WRONG, "study 7f3a9c is still", "explain -c /etc/dicomsync/main.toml 'study 7f3a9c'"),
@@ -127,6 +141,10 @@ ALL: dict[str, tuple[Facts, Level, str, str]] = {
         *(Level.WRONG, "folder 1 cannot be read", "doctor"),
     ),
     "folder-hangs": ({"folders__0__hanging_seconds": 300.0}, Level.WRONG, "not answer", "folder d3a266"),
+    "folder-silent": (
+        {"folders__0__expected_seconds": 3600.0},
+        *(Level.PERSON, "nothing new has come into folder 1", "folder d3a266"),
+    ),
     "folder-unreadable": ({"folders__0__problems": 2}, Level.PERSON, "2 directories", "doctor"),
     "folder-unwatched": ({"folders__0__watch": "limit reached"}, Level.NOTE, "limit reached", "doctor"),
     "folder-left-out": (
@@ -138,12 +156,18 @@ ALL: dict[str, tuple[Facts, Level, str, str]] = {
         {"deletions": mirror(unhealthy="marker-missing")},
         *(Level.NOTE, "marker is gone", "deletions list"),
     ),
+    "deletions-no-room": (
+        {"deletions": mirror(without_room=2)},
+        *(Level.PERSON, "2 mirrored deletions of folder 1 without room", "deletions list"),
+    ),
     "missing": ({"cases": case("missing", what="stored")}, Level.PERSON, "3 instances", "verify"),
     "differs": ({"cases": case("differs", what="stored")}, Level.PERSON, "other bytes", "--bytes"),
     "missed": ({"cases": case("missed")}, Level.PERSON, "3 instances left before", "explain"),
     "conflict": ({"cases": case("conflict")}, Level.PERSON, "3 instances in conflict", "--compare"),
     "rejected": ({"cases": case("rejected")}, Level.PERSON, "refused by the archive", "explain"),
     "held": ({"cases": case("held", what="file")}, Level.PERSON, "3 files held", "explain"),
+    "alerts-unsent": ({"alerts": receiver("webhook")}, Level.PERSON, "answered 500", "--alert-test"),
+    "heartbeat-unsent": ({"alerts": receiver("heartbeat")}, Level.PERSON, "answered 500", "--alert-test"),
 }  # fmt: skip
 
 
@@ -260,3 +284,78 @@ def test_judging_changes_no_fact() -> None:
     kept = copy.deepcopy(before)
     concerns.judged(before, HOW)
     assert before == kept
+
+
+@pytest.mark.parametrize(
+    ("limits", "changes", "codes"),
+    [
+        ({"late_seconds": 86400.0}, ALL["late"][0], []),
+        ({"late_seconds": 600.0}, {**DUE, "last_answer_seconds": 700.0}, ["stalled"]),
+        ({"free_bytes": 10**12}, {}, ["ledger-disk"]),
+        ({"certificate_seconds": 100 * 86400.0}, {}, ["certificate"]),
+    ],
+)
+def test_from_where_on_it_is_a_concern_the_config_says(
+    limits: Facts, changes: Facts, codes: list[str]
+) -> None:
+    changed = {f"limits__{key}": value for key, value in limits.items()}
+    assert [one["code"] for one in judged({**changes, **changed})["concerns"]] == codes
+
+
+def test_a_certificate_that_has_expired_is_wrong() -> None:
+    (one,) = judged({"certificates": {"archive": -60.0}})["concerns"]
+    assert (one["level"], one["about"]) == ("wrong", "archive")
+
+
+SILENT = {"folders__0__expected_seconds": 3600.0}
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        {"folders__0__silent_seconds": 60.0},
+        {"folders__0__expected_seconds": None},
+        {"folders__0__last_scan_seconds": None},
+        {"folders__0__last_scan_seconds": 9001.0},
+        {"folders__0__lost": "No such file or directory", "folders__0__lost_seconds": 60.0},
+        {"folders__0__hanging_seconds": 60.0},
+        {"folders__0__watch": None},
+        {"daemon__state": "stopped", "daemon__up_seconds": None},
+    ],
+    ids=["something came", "no wish", "never read", "not since the start", "lost", "hangs", "left", "down"],
+)
+def test_a_folder_is_not_called_silent_unless_this_daemon_has_looked_and_nothing_came(why: Facts) -> None:
+    assert "folder-silent" not in [one["code"] for one in judged({**SILENT, **why})["concerns"]]
+
+
+def test_a_receiver_that_failed_just_now_is_no_matter_for_a_person() -> None:
+    failing = receiver("webhook")
+    failing["webhook"]["failing_seconds"] = 20.0
+    assert [one["level"] for one in judged({"alerts": failing})["concerns"]] == ["note"]
+    assert judged({"alerts": receiver("webhook", failing=None)})["concerns"] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "about", "changes", "unknown"),
+    [
+        ("late", "", trouble("auth"), True),
+        ("late", "", {}, False),
+        ("folder-silent", "1", {"folders__0__hanging_seconds": 300.0}, True),
+        ("folder-silent", "2", {"folders__0__hanging_seconds": 300.0}, False),
+        ("folder-silent", "1", {"folders__0__last_scan_seconds": 9001.0}, True),
+        ("folder-silent", "1", {}, False),
+        ("certificate", "client", {}, True),
+        ("certificate", "archive", {}, False),
+        ("conflict", "", trouble("auth"), False),
+    ],
+)
+def test_what_its_cause_only_hides_is_not_known_to_be_over(
+    code: str, about: str, changes: Facts, unknown: bool
+) -> None:
+    assert concerns.unknown(code, about, judged(changes)) is unknown
+
+
+def test_a_headline_that_asks_ends_with_its_question() -> None:
+    assert judged(SILENT)["headline"].endswith("does its sender still send?")
+    both = {**SILENT, **ALL["held"][0]}
+    assert judged(both)["headline"].endswith("does its sender still send? And 1 other thing.")

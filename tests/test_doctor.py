@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from dicomsync import config, doctor, mounts, sandbox, scan
+from dicomsync.certificates import expiry
 from dicomsync.dicomweb import Archive
 from dicomsync.doctor import certificate as certificates
 from dicomsync.doctor import folders, ledger
@@ -607,12 +608,12 @@ def test_ends_are_read_as_openssl_reads_them() -> None:
     decoded, raw = context.get_ca_certs(), context.get_ca_certs(binary_form=True)
     assert len(raw) > 50
     for one, der in zip(decoded, raw, strict=True):
-        assert certificates.expiry(der) == ssl.cert_time_to_seconds(str(one["notAfter"]))
+        assert expiry(der) == ssl.cert_time_to_seconds(str(one["notAfter"]))
     der = ssl.PEM_cert_to_DER_cert(TEST_CERTIFICATE)
-    assert certificates.expiry(der) == datetime(2120, 1, 1, tzinfo=UTC).timestamp()
+    assert expiry(der) == datetime(2120, 1, 1, tzinfo=UTC).timestamp()
     for cut in range(len(der)):
         with pytest.raises((ValueError, IndexError)):
-            certificates.expiry(bytes(cut) + der[cut : cut + 40])
+            expiry(bytes(cut) + der[cut : cut + 40])
 
 
 # What is read

@@ -14,6 +14,7 @@ from dicomsync import sandbox, scan
 from dicomsync.explain import explain, problems
 from dicomsync.forecast import forecast
 from dicomsync.model import Folder
+from dicomsync.names import obstacle
 from dicomsync.samples import write_studies
 from tests.test_cli import backfill, run
 from tests.world import World, breaks, gives
@@ -233,7 +234,7 @@ def test_what_is_foretold_is_what_the_scan_does(world: World) -> None:
         taken |= {os.path.join(one.directory, e.name) for one in step.listings for e in one.entries}
     for name in names:
         path = os.fsencode(world.folder / name)
-        assert (scan.obstacle(path, folder) == "") == (path in taken), name
+        assert (obstacle(path, folder) == "") == (path in taken), name
 
 
 @pytest.mark.parametrize(

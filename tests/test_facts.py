@@ -8,17 +8,18 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dicomsync import facts, status
-from dicomsync.concerns import How
-from dicomsync.ledger import Ledger, Reader, holding
-from dicomsync.model import Moment
+from dicomsync.concerns import How, Limits
+from dicomsync.ledger import Ledger, NewFile, Reader, holding
+from dicomsync.model import FileState, Moment, StatKey
 from dicomsync.pacing import Circuit, Trouble
-from dicomsync.statusfile import StatusFile
+from dicomsync.statusfile import Around, StatusFile
 
 FOLDER = b"/data/Doe^Jane"
 OUTAGE = Circuit(False, Trouble.UNREACHABLE, "connection refused", 3, since=900.0, probe_at=1042.0)
@@ -173,3 +174,36 @@ def test_a_folder_that_cannot_be_read_keeps_what_was_counted_and_since_when(path
         (folder,) = facts.snapshot(reader, 700.0)["folders"]
         assert (folder["lost"], folder["lost_seconds"], folder["files"]) == (None, None, 8)
     ledger.close()
+
+
+def test_what_the_config_and_the_daemons_own_looks_add_is_read_as_it_was_written(path: Path) -> None:
+    now = Moment(time.time(), 1000.0)
+    receiver = {
+        "failing": "its receiver answered 500",
+        "failing_seconds": 9.0,
+        "taken_seconds": None,
+        "told": 0,
+    }
+    limits = Limits(late_seconds=60.0, free_bytes=1.0, certificate_seconds=5.0)
+    around = Around(limits, {FOLDER: 3600.0}, {"archive": now.wall + 86_400.0}, {"webhook": receiver})
+    with Reader.open(path) as reader:
+        written = StatusFile(path, "").write(reader, OUTAGE, {FOLDER: "events"}, now, "", around)
+    with held(path):
+        found = looked(path)
+    assert found["limits"] == written["limits"] == asdict(limits)
+    assert found["folders"][0]["expected_seconds"] == 3600.0
+    assert found["certificates"] == {"archive": pytest.approx(86_400.0, abs=5)}
+    assert found["alerts"] == {"webhook": receiver}
+
+
+def test_a_folder_is_silent_since_its_last_whole_file_and_before_that_since_it_is_known(path: Path) -> None:
+    wall = time.time()
+    assert looked(path, 500.0)["folders"][0]["silent_seconds"] == pytest.approx(500, abs=5)
+    ledger = Ledger.open(path)
+    with ledger.transaction():
+        directory = ledger.directory(FOLDER, ledger.begin_scan(FOLDER, wall))
+        for number, state in enumerate((FileState.READY, FileState.IGNORED, FileState.SETTLING)):
+            key = StatKey(1, 1, 1, number)
+            ledger.put_file(NewFile(directory, b"%d" % number, key, state), wall + 100 * (number + 1))
+    ledger.close()
+    assert looked(path, 500.0)["folders"][0]["silent_seconds"] == pytest.approx(400, abs=5)

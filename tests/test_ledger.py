@@ -632,6 +632,15 @@ def test_a_study_that_has_something_pending_and_no_moment_is_given_one(ledger: L
     assert next_due <= WALL + 900
 
 
+def test_a_row_is_never_again_that_of_another_instance(path: Path) -> None:
+    with opened(path) as ledger:
+        with ledger.transaction():
+            first = add(ledger, "1.2.3.1")
+            ledger.drop_instance(first)
+        with ledger.transaction():
+            assert add(ledger, "1.2.3.2") > first
+
+
 # one writer
 
 

@@ -365,7 +365,7 @@ def test_what_leaves_at_once_freezes_all_until_a_person_types_the_count(world: M
         root = world.ledger.roots()[0]
         assert world.ledger.approve(root.root_id, world.now.wall) == 4
     world.hours(1)
-    assert [sop for _, _, sop in world.archive.deletions] == uids[:4]
+    assert sorted(sop for _, _, sop in world.archive.deletions) == uids[:4]
     assert world.frozen == ""
 
 
@@ -594,6 +594,41 @@ def test_what_was_deleted_is_stored_again_from_its_copy_byte_for_byte(world: Mir
     assert len(world.archive.deletions) == 1, "it is not deleted again"
 
 
+def test_what_only_conflicts_is_no_live_instance_to_the_guards(world: Mirrored) -> None:
+    world.store("a.dcm", "b.dcm", "c.dcm", "d.dcm", "e.dcm")
+    world.put("z.dcm", "1.2.3.5", pixel=7)
+    world.hours(0.2)
+    assert sorted(one["state"] for one in world.reader.instances_under("1.2.3.5")) == ["conflict", "stored"]
+    for name in ("a.dcm", "b.dcm"):
+        (world.folder / name).unlink()
+    world.hours(1)
+    assert world.frozen == "share"  # two of three, where half of them may go
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_what_cannot_be_fetched_keeps_back_nothing_else(world: Mirrored, *, verified: bool) -> None:
+    stuck, other, *_ = world.store("a.dcm", "b.dcm", "c.dcm", "d.dcm", "e.dcm", "f.dcm")
+    fetched, real = [], world.archive.instance
+
+    def instance(study: str, series: str, sop: str) -> Any:
+        fetched.append(sop)
+        if sop == stuck and len(fetched) > verified:
+            raise NoAnswer("broken", "gone")
+        return real(study, series, sop)
+
+    world.archive.instance = instance  # type: ignore[method-assign]
+    (world.folder / "a.dcm").unlink()
+    world.hours(0.4)
+    (world.folder / "b.dcm").unlink()
+    world.hours(3)
+    assert world.state(other) is S.DELETED
+    assert stuck in world.archive.held
+    assert [one.due.sop_instance_uid for one in world.removals] == [stuck]
+    world.archive.instance = real  # type: ignore[method-assign]
+    world.hours(2)
+    assert world.state(stuck) is S.DELETED
+
+
 def test_without_room_for_a_copy_nothing_is_deleted(world: Mirrored) -> None:
     world.rules = replace(RULES, undo_max_bytes=100)
     world.again()
@@ -603,6 +638,23 @@ def test_without_room_for_a_copy_nothing_is_deleted(world: Mirrored) -> None:
     world.hours(3)
     assert not world.archive.deletions
     assert [one.reason for one in world.removals] == ["no-room"]
+
+
+def test_a_copy_that_an_ended_process_left_behind_is_removed_after_the_same_time(world: Mirrored) -> None:
+    world.store("test.dcm", "a.dcm", "b.dcm", "c.dcm")
+    (world.folder / "test.dcm").unlink()
+    world.hours(2)
+    (kept,) = world.trash.iterdir()
+    left = [world.trash / ("0" * 32), world.trash / f"{'1' * 32}.part"]
+    others = [world.trash / ("2" * 32), world.trash / "notes.txt"]
+    month = 30 * 86_400.0
+    for one, age in zip(
+        [kept, *left, *others], [2 * month, 1.1 * month, 1.1 * month, 0.9 * month, 2 * month], strict=True
+    ):
+        one.touch()
+        os.utime(one, (world.now.wall - age,) * 2)
+    world.hours(2)
+    assert set(world.trash.iterdir()) == {kept, *others}
 
 
 def test_a_copy_is_removed_after_its_time_and_then_there_is_nothing_to_undo(world: Mirrored) -> None:

@@ -15,8 +15,7 @@ from urllib.parse import unquote_plus
 
 import pytest
 
-from dicomsync.dicomweb import Archive, BytesPart, Client, ClientCredentials, Network, Secret
-from dicomsync.dicomweb import oauth as oauths
+from dicomsync.dicomweb import Archive, BytesPart, Client, ClientCredentials, Network, Secret, once
 from dicomsync.dicomweb.authorizer import Authorizer
 from dicomsync.errors import ArchiveProblem, NoAnswer, Refused, SecretProblem, UsageProblem
 
@@ -308,8 +307,8 @@ def test_an_issuer_that_is_not_there_is_like_an_archive_that_is_not(secret: Secr
 
 
 def test_an_issuer_that_drips_or_stalls_is_cut_off(secret: Secret, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oauths, "_IDLE_SECONDS", 0.3)
-    monkeypatch.setattr(oauths, "_TOTAL_SECONDS", 1.0)
+    monkeypatch.setattr(once, "_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(once, "_TOTAL_SECONDS", 1.0)
 
     def stall(peer: Peer) -> None:
         peer.request()

@@ -173,7 +173,7 @@ def test_a_proxy_is_an_address_and_nothing_else(url: str) -> None:
 
 
 def test_no_secret_is_in_the_repr_of_what_holds_it(secret: Callable[[str], Secret]) -> None:
-    from dicomsync.dicomweb.network import proxy_route
+    from dicomsync.dicomweb.route import proxy_route
 
     way = Proxy("http://proxy.example", "me", secret(PASSWORD))
     route = proxy_route(Network(proxy=way))

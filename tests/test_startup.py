@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 import pytest
+from sqlite_utils import Database
 
 from dicomsync import cli
 from dicomsync.commands import COMMANDS
-from dicomsync.ledger import Ledger
+from dicomsync.ledger import Ledger, opening
+from dicomsync.ledger.migrations import migrations
+
+ROOT = Path(cli.__file__).parent.parent
 
 _REPORT = """
 import sys
@@ -110,6 +115,49 @@ def test_status_takes_the_ledger_from_a_config_as_lightly(ledger: Path, tmp_path
     assert not others & HEAVY
 
 
+FOR_SENDING = {"azure", "certifi", "httpcore", "httpx", "pydicom", "ssl", "tenacity"}
+FOR_SHOWING = {"rich", "starlette", "watchdog"}
+
+
+def backfill(ledger: Path, folder: Path) -> frozenset[str]:
+    """What a look at a folder in which nothing is left to do imports."""
+    folder.mkdir(exist_ok=True)
+    return imported("backfill", "-q", "--archive", "http://127.0.0.1:1", "--ledger", ledger, folder)[1]
+
+
+def test_a_backfill_that_sends_nothing_imports_nothing_for_sending_nor_for_making_a_ledger(
+    ledger: Path, tmp_path: Path
+) -> None:
+    others = backfill(ledger, tmp_path / "in")
+    assert not others & (FOR_SENDING | FOR_SHOWING | {"sqlite_utils", "numpy", "pandas"})
+
+
+def test_a_new_ledger_is_made_without_what_sqlite_utils_would_import_along(tmp_path: Path) -> None:
+    others = backfill(tmp_path / "new.db", tmp_path / "in")
+    assert "sqlite_utils" in others
+    assert not others & (FOR_SENDING | FOR_SHOWING | {"numpy", "pandas"})
+
+
+def test_what_was_kept_out_while_a_ledger_was_made_can_be_imported_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("whole = True\n")
+    code = (
+        "from pathlib import Path; from dicomsync.ledger import Ledger; "
+        f"Ledger.open(Path({str(tmp_path / 'ledger.db')!r})).close(); import numpy; assert numpy.whole"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_steps_that_a_start_looks_for_are_those_that_there_are() -> None:
+    assert {step.name for step in migrations.pending(Database(memory=True))} == opening.STEPS
+
+
 def test_status_of_a_config_without_a_ledger_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text('[archive]\nurl = "http://127.0.0.1:1"\n[ledger]\npth = "x"\n')
@@ -138,9 +186,10 @@ def test_a_misspelt_command_is_met_with_the_one_that_was_meant() -> None:
     assert "Did you mean 'status'?" in told.value.format_message()
 
 
-def test_the_names_of_the_ledger_room_are_where_it_says() -> None:
-    room = importlib.import_module("dicomsync.ledger")
-    for name in room.__all__:
-        assert getattr(room, name) is not None
+@pytest.mark.parametrize("name", ["dicomsync.dicomweb", "dicomsync.ledger"])
+def test_the_names_of_a_room_are_where_it_says(name: str) -> None:
+    room = importlib.import_module(name)
+    for one in room.__all__:
+        assert getattr(room, one) is not None
     with pytest.raises(AttributeError):
         _ = room.no_such_name

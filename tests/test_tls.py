@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dicomsync.dicomweb import Archive, BytesPart, Client, Network, Secret
-from dicomsync.dicomweb.network import tls_context
+from dicomsync.dicomweb.route import tls_context
 from dicomsync.errors import ArchiveProblem, NoAnswer, SecretProblem
 
 from .issuer import Authority

@@ -79,8 +79,8 @@ def backfill(
         upload_bwlimit=bwlimit,
     )
     settings = load(config_file, overrides, sections)
-    from dicomsync import handover, service, summary
     from dicomsync import progress as showing
+    from dicomsync import service, summary
 
     mode = showing.mode_for(sys.stderr.isatty(), progress, quiet)
     with showing.shown(mode) as watch:
@@ -93,6 +93,8 @@ def backfill(
         try:
             report = service.backfill(settings, paths, dry_run=dry_run, **how)
         except LedgerInUse:
+            from dicomsync import handover
+
             report = handover.backfill(settings, paths, **how)
     if as_json:
         click.echo(json.dumps(summary.as_json(report)))

@@ -52,6 +52,11 @@ def init(
     is_flag=True,
     help="Also store one generated instance in the archive, retrieve, compare and delete it.",
 )
+@click.option(
+    "--alert-test",
+    is_flag=True,
+    help="Also send a test alert to the webhook and one heartbeat, and say what came of it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it for a program; the keys are stable.")
 def doctor(
     config_file: Path | None,
@@ -59,12 +64,14 @@ def doctor(
     verbosity: int,
     quiet: bool,
     write_test: bool,
+    alert_test: bool,
     as_json: bool,
 ) -> int:
     """Look at everything that could be in the way, and say what to do about it.
 
     Changes nothing, unless a write test is asked for: its instance is a study of its own, of the patient
     DICOMSYNC^WRITE TEST, and you are told if it may be left in the archive. The ledger is not touched.
+    With --alert-test the receiver of the heartbeat believes that all is well until the next one is due.
 
     Ends with 0 if nothing is a problem, 1 if something is, 2 if the config cannot be used.
     """
@@ -72,7 +79,10 @@ def doctor(
     from dicomsync import doctor as looking
 
     checks = looking.examine(
-        str(config_file), lambda: load(config_file, overrides, {}), write_test=write_test
+        str(config_file),
+        lambda: load(config_file, overrides, {}),
+        write_test=write_test,
+        alert_test=alert_test,
     )
     if as_json:
         click.echo(json.dumps(looking.as_json(checks)))

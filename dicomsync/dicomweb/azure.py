@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from ..errors import ArchiveProblem, NoAnswer, SecretProblem, UsageProblem
 from .auth import Azure
-from .network import Network, proxy_url, tls_context
+from .network import Network
+from .route import proxy_url, tls_context
 from .secrets import SecretReader
 from .tokens import Token
 from .urls import check_url

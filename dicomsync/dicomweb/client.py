@@ -6,11 +6,8 @@ instance is the caller's business, and every answer can be had.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 from ..errors import UsageProblem
 from . import delete, retrieve, store
@@ -29,7 +26,7 @@ from .urls import check_url
 
 
 class Client:
-    """All that is asked of one archive; threads may share it. Make it with `client_for`.
+    """All that is asked of one archive; threads may share it. Make it with `clients.client_for`.
 
     Every request may raise UsageProblem (it cannot be made; nothing was sent), NoAnswer (no whole
     answer came; `sent_bytes` says how far it got) and SecretProblem; all but the Stores raise Refused
@@ -210,26 +207,3 @@ def _batch(parts: Iterable[Part]) -> tuple[Part, ...]:
     if not batch:
         raise UsageProblem("a Store needs at least one instance; nothing was sent")
     return batch
-
-
-_clients: Final[dict[tuple[int, Archive], Client]] = {}
-_making: Final = threading.Lock()
-
-
-def client_for(archive: Archive) -> Client:
-    """Give this process's one client for an archive, made at its first use; raises UsageProblem.
-
-    A process that was forked makes its own: connections cannot be shared between processes.
-    """
-    key = (os.getpid(), archive)
-    with _making:
-        if key not in _clients:
-            _clients[key] = Client(archive)
-        return _clients[key]
-
-
-def close_clients() -> None:
-    """Close every client of this process; `client_for` makes new ones."""
-    with _making:
-        for key in [key for key in _clients if key[0] == os.getpid()]:
-            _clients.pop(key).close()

@@ -17,16 +17,13 @@ import httpx
 
 from ..errors import ArchiveProblem, NoAnswer, Refused, SecretProblem, UsageProblem
 from .auth import ClientCredentials
-from .network import Network, transport_to
+from .network import Network
+from .once import asked
 from .secrets import SecretReader
 from .tokens import Token, usable
-from .transport import Limit, strict_client
 from .urls import check_token_url
-from .wire import FAILURES, no_answer, retry_after_seconds
+from .wire import retry_after_seconds
 
-_CONNECT_SECONDS: Final = 10.0
-_IDLE_SECONDS: Final = 10.0
-_TOTAL_SECONDS: Final = 30.0
 _MOST_BYTES: Final = 256 << 10
 _UNKNOWN_LIFETIME_SECONDS: Final = 300.0  # "expires_in" is only recommended (RFC 6749 5.1)
 _BUSY: Final = (429, 500, 502, 503, 504)
@@ -90,24 +87,12 @@ class TokenEndpoint:
         return headers, form
 
     def _post(self, headers: dict[str, str], form: dict[str, str]) -> tuple[int, httpx.Headers, bytes]:
-        limit = Limit.starting(_IDLE_SECONDS, _TOTAL_SECONDS)
-        timeouts = {"connect": _CONNECT_SECONDS, "pool": _CONNECT_SECONDS, "read": limit, "write": limit}
-        client = strict_client(transport_to(self._auth.token_url, self._network, keepalive_seconds=0))
+        url, content = self._auth.token_url, urlencode(form).encode()
         try:
-            request = client.build_request(
-                "POST",
-                self._auth.token_url,
-                headers=headers,
-                content=urlencode(form).encode(),
-                extensions={"timeout": timeouts},
-            )
-            answer = client.send(request, stream=True)
-            return answer.status_code, answer.headers, _capped(answer)
-        except FAILURES as error:
-            failure = no_answer(error)
+            with asked("POST", url, self._network, "the token endpoint", headers, content) as answer:
+                return answer.status_code, answer.headers, _capped(answer)
+        except NoAnswer as failure:
             raise NoAnswer("unreachable", f"no token from the token endpoint: {failure.message}") from None
-        finally:
-            client.close()
 
 
 def _capped(answer: httpx.Response) -> bytes:

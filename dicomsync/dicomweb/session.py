@@ -16,8 +16,8 @@ from .archive import Archive
 from .authorizer import Authorizer
 from .bodies import Body
 from .dicomjson import Dataset, clean_uid, rows
-from .network import transport_to
 from .retry import short_retries
+from .route import transport_to
 from .throttle import Throttle
 from .transport import Limit, strict_client
 from .wire import FAILURES, no_answer, refused, silence_loggers

@@ -43,6 +43,20 @@ def check_token_url(url: str) -> str | None:
     return problem
 
 
+def check_receiver_url(url: str, *, secret: bool) -> str | None:
+    """Say in words what is wrong with a URL that something is told at, or None; never repeats any of it.
+
+    It may hold a query. One that is a `secret` goes over https, or stays on this machine.
+    """
+    base, _, query = url.partition("?")
+    if _FORBIDDEN.search(query) or not query.isascii() or "#" in url:
+        return "the URL holds blanks or characters that must be percent-encoded, or a fragment"
+    problem = check_url(base)
+    if problem is None and secret and not base.lower().startswith("https:") and not is_loopback(base):
+        return "the URL must begin with https://: it is a secret, and who reads it can use it"
+    return problem
+
+
 def is_loopback(url: str) -> bool:
     """Say whether a URL leads to this machine, whatever a resolver says."""
     host = urlsplit(url).hostname or ""

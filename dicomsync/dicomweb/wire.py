@@ -56,8 +56,8 @@ FAILURES: Final = tuple(WHY)
 
 _SENTENCES: Final = {
     "unreachable": "no connection",
-    "broken": "the connection to the archive broke before an answer was complete",
-    "timeout": "the archive did not take the request, or did not answer, in time",
+    "broken": "the connection to {} broke before an answer was complete",
+    "timeout": "{} did not take the request, or did not answer, in time",
     "local": "the request could not be made",
 }
 
@@ -92,10 +92,12 @@ def silence_loggers() -> None:
             logger.setLevel(logging.WARNING)
 
 
-def no_answer(error: Exception, *, sent_bytes: int = 0, total_bytes: int = 0) -> NoAnswer:
-    """Say a failure of httpx's as ours, the nearest class of `WHY` deciding."""
+def no_answer(
+    error: Exception, whose: str = "the archive", *, sent_bytes: int = 0, total_bytes: int = 0
+) -> NoAnswer:
+    """Say a failure of httpx's as ours, the nearest class of `WHY` deciding; `whose` answer it is."""
     why = next((WHY[cls] for cls in type(error).__mro__ if cls in WHY), "broken")
-    sentence = f"{_SENTENCES[why]} ({_cause(error)})"
+    sentence = f"{_SENTENCES[why].format(whose)} ({_cause(error)})"
     return NoAnswer(why, sentence, sent_bytes=sent_bytes, total_bytes=total_bytes)
 
 

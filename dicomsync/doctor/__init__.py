@@ -13,18 +13,22 @@ from pathlib import Path
 
 from dicomsync import wiring
 from dicomsync.config import Config
-from dicomsync.doctor import archive, certificate, credential, folders, ledger, mirrors, writing
+from dicomsync.doctor import alerts, archive, certificate, credential, folders, ledger, mirrors, writing
 from dicomsync.doctor.check import Check, State, as_json, attempt, exit_code, looked, ok, text, user
 
 __all__ = ["Check", "State", "as_json", "examine", "exit_code", "text"]
 
 ANSWER_SECONDS = 60.0
+ALERT_SECONDS = 90.0  # two receivers, each as patient as a daemon is
 
 
-def examine(source: str, load: Callable[[], Config], *, write_test: bool = False) -> list[Check]:
+def examine(
+    source: str, load: Callable[[], Config], *, write_test: bool = False, alert_test: bool = False
+) -> list[Check]:
     """Look at everything that the config from `load` is about; never raises.
 
-    With `write_test` one generated instance is stored in the archive, retrieved, compared and deleted.
+    With `write_test` one generated instance is stored in the archive, retrieved, compared and deleted;
+    with `alert_test` webhook and heartbeat are each sent something.
     """
     config = attempt("config", load)
     if isinstance(config, Check):
@@ -38,6 +42,9 @@ def examine(source: str, load: Callable[[], Config], *, write_test: bool = False
     checks += looked("deletions", lambda: mirrors.examine(config))
     url = config.archive.url.rstrip("/")
     checks += looked("ledger", lambda: ledger.examine(Path(config.ledger.path), url))
+    checks += looked(
+        "alerts", lambda: alerts.examine(wiring.alerts_of(config), test=alert_test), ALERT_SECONDS
+    )
     if isinstance(where, Check):
         return [*checks, where, *(writing.untried() if write_test else [])]
     answers = looked("archive", lambda: archive.answers(where), ANSWER_SECONDS)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import ssl
 import stat
 import time
-from pathlib import Path
 from typing import Final
 
-from dicomsync import dicomweb
+from dicomsync import certificates, dicomweb
 from dicomsync.dicomweb.authorizer import Authorizer
-from dicomsync.dicomweb.network import tls_context
-from dicomsync.doctor.certificate import expiry, told
+from dicomsync.dicomweb.route import tls_context
+from dicomsync.doctor.certificate import told
 from dicomsync.doctor.check import Check, ok, problem, warning
 from dicomsync.errors import DicomsyncError
 from dicomsync.words import span
@@ -73,11 +71,9 @@ def _certificate(network: dicomweb.Network) -> list[Check]:
         return []
     try:
         tls_context(network, shows_certificate=True)
-        text = Path(network.client_certificate).read_text("ascii", "replace")
-        begin, end = text.index(ssl.PEM_HEADER), text.index(ssl.PEM_FOOTER)
-        ends = expiry(ssl.PEM_cert_to_DER_cert(text[begin : end + len(ssl.PEM_FOOTER)]))
+        ends = certificates.of_file(network.client_certificate)
     except DicomsyncError as error:
         return [problem("client certificate", error.message, error.hint)]
-    except (OSError, ValueError, IndexError):
+    except certificates.UNREADABLE:
         return [warning("client certificate", "its end could not be read")]
     return [told("client certificate", ends)]

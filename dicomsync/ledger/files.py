@@ -27,19 +27,24 @@ class FileVerbs:
     _db: sqlite3.Connection
 
     def begin_scan(self, folder: bytes, wall: float = 0.0, patterns: str = "") -> Scan:
-        """Begin a pass over a folder; the first one for other `patterns` finds what was there before them."""
+        """Begin a full pass over a folder; the first one for other `patterns` finds what was there before."""
         self._db.execute(
             "INSERT INTO folders (path, seen_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (folder, wall)
         )
-        self._db.execute(
+        row = self._db.execute(
             """UPDATE folders SET scan = (SELECT max(scan) + 1 FROM folders),
-                scanned_at = CASE WHEN patterns = ?2 THEN scanned_at END, patterns = ?2 WHERE path = ?1""",
+                scanned_at = CASE WHEN patterns = ?2 THEN scanned_at END, patterns = ?2 WHERE path = ?1
+            RETURNING id, scan, seen_at, scanned_at IS NULL, mount""",
             (folder, patterns),
-        )
+        ).fetchone()
+        return _scan(folder, row)
+
+    def latest_scan(self, folder: bytes) -> Scan | None:
+        """Give the latest full pass over a folder: what is read meanwhile is a part of it."""
         row = self._db.execute(
             "SELECT id, scan, seen_at, scanned_at IS NULL, mount FROM folders WHERE path = ?", (folder,)
         ).fetchone()
-        return Scan(row[0], folder, row[1], row[2], bool(row[3]), row[4])
+        return None if row is None else _scan(folder, row)
 
     def found_on(self, scan: Scan, mount: bytes) -> None:
         """Record which mount point a pass found its folder on."""
@@ -88,6 +93,18 @@ class FileVerbs:
         ).fetchone()
         return int(row[0])
 
+    def agreed(self, directory_id: int) -> bytes | None:
+        """Give the digest of the listing that agreed with a directory's files, as none has changed since."""
+        row = self._db.execute("SELECT agreed FROM directories WHERE id = ?", (directory_id,)).fetchone()
+        return None if row is None or row[0] is None else bytes(row[0])
+
+    def agree(self, directory_id: int, digest: bytes) -> None:
+        """Record that a listing agrees with a directory's files: each is as its row says, and none missing.
+
+        It holds until a row of them is written: a trigger sees to that.
+        """
+        self._db.execute("UPDATE directories SET agreed = ? WHERE id = ?", (digest, directory_id))
+
     def knows_directory(self, path: bytes) -> bool:
         """Say whether a directory was ever read."""
         return self._db.execute("SELECT 1 FROM directories WHERE path = ?", (path,)).fetchone() is not None
@@ -131,13 +148,26 @@ class FileVerbs:
 
     def put_file(self, file: NewFile, wall: float) -> int:
         """Record a file as it is now; gives its row."""
-        return int(
-            many.execute(self._db, f"{_PUT_FILES} RETURNING id", [_put(file, wall, file.instance_id)])[0][0]
-        )
+        row = many.execute(self._db, f"{_PUT_FILES} RETURNING id", [_put(file, wall, file.instance_id)])[0]
+        if file.state is FileState.READY:
+            self._filed([file], wall)
+        return int(row[0])
 
-    def put_files(self, files: Iterable[tuple[NewFile, int]], wall: float) -> None:
-        """Record files as they are now, no name twice, each with the instance it holds."""
+    def put_whole(self, files: Sequence[tuple[NewFile, int]], wall: float) -> None:
+        """Record whole files as they are now, no name twice, each with the instance it holds."""
         many.execute(self._db, _PUT_FILES, [_put(file, wall, instance_id) for file, instance_id in files])
+        self._filed((file for file, _ in files), wall)
+
+    def _filed(self, files: Iterable[NewFile], wall: float) -> None:
+        """Record of the folders of whole files that something came."""
+        many.execute(
+            self._db,
+            """WITH given (id) AS (VALUES {rows})
+            UPDATE folders SET filed_at = ?
+            WHERE id IN (SELECT folder_id FROM directories WHERE id IN given)""",
+            [(directory_id,) for directory_id in {file.directory_id for file in files}],
+            (wall,),
+        )
 
     def file(self, file_id: int) -> tuple[int, bytes, FileRow] | None:
         """Give one file's directory row, its path and its row."""
@@ -252,6 +282,10 @@ def _put(file: NewFile, wall: float, instance_id: int | None) -> tuple[Any, ...]
     what = (file.directory_id, file.name, _shown(file.name))
     seen = (key.size_bytes, key.mtime_ns, key.ctime_ns, key.inode)
     return (*what, *seen, file.state, file.reason, file.detail, instance_id, file.place, wall)
+
+
+def _scan(folder: bytes, row: tuple[Any, ...]) -> Scan:
+    return Scan(row[0], folder, row[1], row[2], bool(row[3]), row[4])
 
 
 def _file_row(row: tuple[Any, ...]) -> FileRow:

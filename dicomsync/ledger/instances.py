@@ -106,7 +106,7 @@ class InstanceVerbs(FileVerbs):
         ]
         found = many.execute(self._db, f"{_ADD_INSTANCES} RETURNING sop_instance_uid, id", rows)
         by_uid: dict[str, int] = dict(found)
-        self.put_files(((one.file, by_uid[one.whole.sop_instance_uid]) for one in arrivals), wall)
+        self.put_whole([(one.file, by_uid[one.whole.sop_instance_uid]) for one in arrivals], wall)
 
     def _row_of(
         self,
@@ -243,6 +243,8 @@ class InstanceVerbs(FileVerbs):
 
     def quieten(self, directory_id: int, now: float) -> None:
         """Let the studies with pending instances in a directory go without waiting for more."""
+        if not self.count(InstanceState.PENDING):
+            return  # else a look at what is all stored would read the row of every file after all
         rows = self._db.execute(
             """UPDATE studies SET quiet_at = min(quiet_at, ?) WHERE id IN (
                 SELECT DISTINCT i.study_id FROM files f JOIN instances i ON i.id = f.instance_id

@@ -39,6 +39,7 @@ _TABLES = (
         patterns TEXT NOT NULL DEFAULT '', -- of the names that are looked for in it
         seen_at REAL NOT NULL, -- when it was first looked into
         scanned_at REAL, -- end of the latest scan that came to its end
+        filed_at REAL, -- when a file in it was last proved to be whole DICOM
         report TEXT -- what that scan counted, as JSON
     ) STRICT""",
     """CREATE TABLE directories (
@@ -48,7 +49,8 @@ _TABLES = (
         shown TEXT, -- the path in escapes, where it is not UTF-8
         scan INTEGER NOT NULL DEFAULT 0, -- the latest scan that read it
         mtime_ns INTEGER NOT NULL DEFAULT 0, -- its time when it was last read whole; 0: to be read again
-        nested INTEGER NOT NULL DEFAULT 0 -- 1: it was once on another file system than its folder
+        nested INTEGER NOT NULL DEFAULT 0, -- 1: it was once on another file system than its folder
+        agreed BLOB -- digest of the listing that agreed with its files; NULL once one of them changes
     ) STRICT""",
     f"""CREATE TABLE files (
         id INTEGER PRIMARY KEY AUTOINCREMENT, -- history names it: never that of another
@@ -215,6 +217,11 @@ _TRIGGERS = (
     f"CREATE TRIGGER files_added AFTER INSERT ON files BEGIN {_count('file', '+', 'NEW')} END",
     f"""CREATE TRIGGER files_moved AFTER UPDATE OF state ON files WHEN OLD.state <> NEW.state BEGIN
         {_count("file", "-", "OLD")} {_count("file", "+", "NEW")} END""",
+    *(
+        f"""CREATE TRIGGER files_disagree_{event} AFTER {event} ON files BEGIN
+        UPDATE directories SET agreed = NULL WHERE id = {row}.directory_id AND agreed IS NOT NULL; END"""
+        for event, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD"))
+    ),
     f"CREATE TRIGGER files_dropped AFTER DELETE ON files BEGIN {_count('file', '-', 'OLD')} END",
     f"""CREATE TRIGGER instances_added AFTER INSERT ON instances BEGIN
         {_count("instance", "+", "NEW")} {_study("NEW", "+")} END""",

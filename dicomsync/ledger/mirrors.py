@@ -243,13 +243,15 @@ class MirrorVerbs(InstanceVerbs):
         ).fetchone()
         return row is not None
 
-    def live_in(self, root: RootRow) -> int:
-        """Count the instances that files in a folder hold now."""
+    def live_in(self, root: RootRow, since: int) -> int:
+        """Count the instances that files in a folder supply, in directories read by that pass or later."""
         inside = root.path.rstrip(b"/")
         row = self._db.execute(
-            """SELECT count(DISTINCT f.instance_id) FROM directories d JOIN files f ON f.directory_id = d.id
-            WHERE (d.path = ? OR (d.path >= ? AND d.path < ?)) AND f.state IN ('ready', 'settling')""",
-            (root.path, inside + b"/", inside + b"0"),
+            f"""SELECT count(DISTINCT f.instance_id) FROM directories d
+            CROSS JOIN files f ON f.directory_id = d.id CROSS JOIN instances i ON i.id = f.instance_id
+            WHERE (d.path = ? OR (d.path >= ? AND d.path < ?)) AND d.scan >= ?
+                AND f.state IN ('ready', 'settling') AND i.{CLAIMED}""",
+            (root.path, inside + b"/", inside + b"0", since),
         ).fetchone()
         return int(row[0])
 

@@ -137,6 +137,11 @@ class MirrorReader:
             found.setdefault(row[0], {})[row[1]] = row[2]
         return found
 
+    def without_room(self) -> dict[int, int]:
+        """Count by folder what would be deleted, were there room for the copy that undoes it."""
+        query = f"SELECT r.root_id, count(*) FROM removals r WHERE {OPEN} AND r.reason = 'no-room' GROUP BY 1"
+        return dict(self._db.execute(query).fetchall())
+
     def removal_of(self, instance_id: int) -> Removal | None:
         """Give the open removal of an instance, if there is one."""
         query = f"{REMOVALS} WHERE {OPEN} AND r.instance_id = ?"

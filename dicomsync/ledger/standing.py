@@ -120,8 +120,8 @@ class Standing(CaseQueries, MirrorReader):
     def folders(self) -> list[dict[str, Any]]:
         """Give each folder with what its latest scan counted."""
         found = []
-        for row in self._db.execute("SELECT id, path, seen_at, scanned_at, report FROM folders ORDER BY id"):
+        for row in self._db.execute("SELECT * FROM folders ORDER BY id"):
             report = json.loads(row["report"]) if row["report"] else {}
-            kept = {name: row[name] for name in ("id", "seen_at", "scanned_at")}
+            kept = {name: row[name] for name in ("id", "seen_at", "scanned_at", "filed_at")}
             found.append({**report, **kept, "path": os.fsdecode(row["path"])})
         return found

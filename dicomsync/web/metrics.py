@@ -150,6 +150,12 @@ def _standing(found: Facts) -> Iterator[Metric]:
     yield _gauge("circuit_open_seconds", "For how long; 0 while it can be used.", late)
     yield _gauge("ledger_size_bytes", "The ledger's size with its write-ahead log.", ledger["size_bytes"])
     yield _gauge("ledger_disk_free_bytes", "Room left where the ledger is.", ledger["free_bytes"])
+    left = found["certificates"]
+    words = "Until a TLS certificate ends, the archive's or our own for it; negative: it has."
+    yield _gauges("certificate_remaining_seconds", words, "whose", left)
+    failing = {name: one["failing_seconds"] or 0.0 for name, one in found["alerts"].items()}
+    words = "For how long a receiver of alerts or heartbeats has not taken them; 0 while it does."
+    yield _gauges("alert_receiver_failing_seconds", words, "receiver", failing)
     doubted = found["doubt"]["unsettled"] if found["doubt"] else 0
     yield _gauge("doubted_instances", "Instances asked about because the ledger was in doubt.", doubted)
 
@@ -186,6 +192,9 @@ def _folders(found: Facts) -> Iterator[Metric]:
     yield _gauges("folder_lost", "Whether the folder itself cannot be read.", "folder", lost)
     hangs = of(lambda one: one["hanging_seconds"] or 0.0)
     yield _gauges("folder_hanging_seconds", "For how long it has not answered.", "folder", hangs)
+    silent = of(lambda one: one["silent_seconds"])
+    words = "Since a file in it was last proved to be whole DICOM; else since it is known."
+    yield _gauges("folder_silent_seconds", words, "folder", silent)
     watched = {key: one == "events" for key, one in of(lambda one: one["watch"]).items() if one is not None}
     yield _gauges("folder_watched", "Whether changes in it are heard of at once.", "folder", watched)
 

@@ -43,7 +43,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"ago": status.ago, "span": words.span, "size": words.size}
+    made.filters |= {"ago": status.ago, "span": words.span, "receiver": status.receiver, "size": words.size}
     made.globals |= {"count": words.count}
     return made
 
@@ -73,7 +73,7 @@ def _values(view: View) -> dict[str, Any]:
         "hours": plots.hours(view.at),
         "studies": [_study(row, view.at) for row in view.lately],
         "cases": _cases(view, found),
-        "folders": [_folder(one, found["daemon"]["state"] == "running") for one in found["folders"]],
+        "folders": [_folder(one, found) for one in found["folders"]],
         "instances": [(one, found["counts"][one], status.MEANINGS[one]) for one in InstanceState],
         "files": [(one, found["files"][one], status.MEANINGS[one]) for one in FileState],
         "daemon": status.daemon(found["daemon"]),
@@ -167,9 +167,10 @@ def _cases(view: View, found: facts.Facts) -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
-def _folder(one: facts.Facts, running: bool) -> dict[str, Any]:
+def _folder(one: facts.Facts, found: facts.Facts) -> dict[str, Any]:
     """Say how it goes with a folder."""
-    kind, word = "well", "read"
+    kind, word, number = "well", "read", str(one["number"])
+    running = found["daemon"]["state"] == "running"
     if one["hanging_seconds"] is not None:
         kind, word = "wrong", f"does not answer for {words.span(one['hanging_seconds'])}"
     elif one["lost"]:
@@ -178,6 +179,8 @@ def _folder(one: facts.Facts, running: bool) -> dict[str, Any]:
         kind, word = "off", "not in the config now"
     elif one["last_scan_seconds"] is None:
         kind, word = "busy", "being read for the first time"
+    elif any((each["code"], each["about"]) == ("folder-silent", number) for each in found["concerns"]):
+        kind, word = "person", "silent"
     took = f", took {words.span(one['scan_seconds'])}" if one["scan_seconds"] is not None else ""
     last = one["last_scan_seconds"]
     watch = {"events": "watched", None: "-"}.get(one["watch"], "scanned only")
@@ -189,6 +192,7 @@ def _folder(one: facts.Facts, running: bool) -> dict[str, Any]:
         "scan": "never to its end" if last is None else f"{status.ago(last)}{took}",
         "files": f"{one['files']:,}",
         "watch": watch,
+        "silent": f"nothing new for {words.span(one['silent_seconds'])}",
         "hints": status.passed_over(one) if not one["lost"] else [],
     }
 

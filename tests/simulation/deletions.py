@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import blobs
 from .history import (
     DAY_SECONDS,
     EPSILON,
@@ -20,7 +19,7 @@ from .history import (
 from .verdict import promise
 
 if TYPE_CHECKING:
-    from .oracle import Row, Rows
+    from .rows import Row, Rows
 
 
 class Deletions(History):
@@ -92,7 +91,7 @@ class Deletions(History):
     def _known(self, key: str | bytes, since: Mark) -> bool:
         """Say whether a full pass has seen the file since it is there; hidden, it should have been spared."""
         for path, (data, at) in self._places.items():
-            blob = blobs.by_data().get(data)
+            blob = self._instance(data)
             if key not in (data, blob.sop if blob else b""):
                 continue
             if path.startswith(b"hidden:"):
@@ -209,7 +208,7 @@ class Deletions(History):
         promise(row is not None, "I4: a DELETE without an intent, or a second one for it")
         assert row is not None
         data = self._site.oracle.contents[row[4]]
-        blob = blobs.by_data().get(data)
+        blob = self._instance(data)
         promise(alone and all(uids), "I4.ix: a DELETE of more than one instance")
         promise(
             blob is None or (study, series, uid) == (blob.study, blob.series, blob.sop), "I4.ix: of others"

@@ -21,7 +21,7 @@ from .verdict import promise
 
 if TYPE_CHECKING:
     from .disk import Node
-    from .oracle import Row, Rows
+    from .rows import Row, Rows
     from .site import Site
 
 DAY_SECONDS = 86_400.0
@@ -133,7 +133,7 @@ class History:
         self._ticks = ticks
         now, before = self.now, self._places
         for path, data in (everything := dict(self._all_files())).items():
-            if (blob := blobs.by_data().get(data)) is not None:
+            if (blob := self._instance(data)) is not None:
                 self._held_by.setdefault(blob.sop, set()).add(self._folder(path))
         seen = {
             path: data  # what the patterns leave out was never seen, unless it was before they did
@@ -146,7 +146,7 @@ class History:
         }
         keys: set[str | bytes] = set()
         for data in seen.values():
-            blob = blobs.by_data().get(data)
+            blob = self._instance(data)
             keys.add(data)
             if blob is not None:
                 keys.add(blob.sop)
@@ -173,6 +173,12 @@ class History:
         """Say whether a person enrolled another folder in the place of this one, which is away."""
         one = self.grounds[path]
         return one.marker in one.markers and one.markers[one.marker][0] is not node
+
+    def _instance(self, data: bytes) -> blobs.Blob | None:
+        """Say which instance a file's content is taken for: whole, or nothing in it tells otherwise."""
+        if data in self._site.oracle.plausible:
+            return blobs.told_by(data)
+        return blobs.by_data().get(data)
 
     def _folder(self, path: bytes) -> bytes:
         path = path.removeprefix(b"hidden:")
@@ -258,6 +264,7 @@ class History:
         """Another ledger is in its place, or none."""
         self._ledgers += 1
         self._intents.clear()
+        self._deleted.clear()  # a new ledger counts anew, and deletes nothing of before
         self._again()
         for one in self.grounds.values():
             one.scan, one.ended, one.marker = 0, (), ""
@@ -293,7 +300,7 @@ class History:
     @property
     def anywhere(self) -> set[str]:
         """The SOP Instance UIDs of all whole files that are anywhere, seen or not."""
-        data = (blobs.by_data().get(one) for _, one in self._all_files())
+        data = (self._instance(one) for _, one in self._all_files())
         return {blob.sop for blob in data if blob is not None}
 
     def may_be_deleted(self, row: Row, rows: Rows) -> None:
@@ -384,13 +391,13 @@ class History:
             }
 
     def _was_stored(self, data: bytes) -> bool:
-        blob = blobs.by_data().get(data)
+        blob = self._instance(data)
         stored = self._stored.get(blob.sop) if blob else None
         return stored is not None and stored[1] == self._ledgers
 
     def _live(self, one: Grounds) -> int:
         here = [data for path, (data, _) in self._places.items() if path.startswith(one.path + b"/")]
-        return len({blob.sop for data in here if (blob := blobs.by_data().get(data)) is not None})
+        return len({blob.sop for data in here if (blob := self._instance(data)) is not None})
 
 
 def mirrored(row: Row) -> bool:

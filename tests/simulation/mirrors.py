@@ -69,7 +69,7 @@ class Mirrors:
         self.trash = os.fsencode(site.ledger_path) + b".trash"
         self.hybrid = BothOs(site.disk, self.trash)
         self._markers = 0
-        self._orders: list[tuple[Future[int], Callable[[], None]]] = []
+        self._orders: list[tuple[Future[int], Callable[[], None], Callable[[], bool]]] = []
         self.mounted: dict[bytes, tuple[Node, Node]] = {}  # what is hidden below a mount, and the mount
 
     def patch(self, stack: ExitStack) -> None:
@@ -111,10 +111,12 @@ class Mirrors:
             self.config = config
             self._site.reload()
 
-    def _order(self, order: MirrorOrder, done: Callable[[], None]) -> None:
+    def _order(
+        self, order: MirrorOrder, done: Callable[[], None], recorded: Callable[[], bool] = lambda: False
+    ) -> None:
         engine = self._site.engine
         if engine is not None:
-            self._orders.append((engine.order(partial(engine.mirrored, order)), done))
+            self._orders.append((engine.order(partial(engine.mirrored, order)), done, recorded))
 
     def settle(self) -> None:
         """Take what became of orders."""
@@ -124,8 +126,11 @@ class Mirrors:
                 one[1]()
 
     def forget(self) -> None:
-        """The daemon that had the orders is no more."""
+        """The daemon that had the orders is no more; what it recorded was done, if nobody was told."""
         self.settle()
+        for _, done, recorded in self._orders:
+            if recorded():
+                done()
         self._orders.clear()
 
     def enrol(self, root: bytes) -> None:
@@ -143,15 +148,20 @@ class Mirrors:
             seen = roots.look(root)
             if not seen.problem:
                 told = partial(site.oracle.deletions.enrolled, root, node, seen.marker)
-                self._order(mirror_orders.Enrol(os.fsdecode(root), seen), told)
+                recorded = partial(
+                    self._has, "roots WHERE path = ? AND enrolled_at >= ?", root, self._site.wall
+                )
+                self._order(mirror_orders.Enrol(os.fsdecode(root), seen), told, recorded)
 
     def approve(self, root: bytes) -> None:
         """`dicomsync deletions approve`, of what is listed now."""
         waiting = self._site.oracle.deletions.waiting(root)
         if waiting:
             uids = frozenset(uid for _, uid in waiting)
-            order = mirror_orders.Approve(os.fsdecode(root), len(waiting), max(row for row, _ in waiting))
-            self._order(order, partial(self._site.oracle.deletions.approved, uids))
+            latest = max(row for row, _ in waiting)
+            order = mirror_orders.Approve(os.fsdecode(root), len(waiting), latest)
+            told = partial(self._site.oracle.deletions.approved, uids)
+            self._order(order, told, partial(self._has, "removals WHERE id = ? AND approved", latest))
 
     def cancel(self, which: int) -> None:
         """`dicomsync deletions cancel`: one of what waits, or all."""
@@ -167,6 +177,9 @@ class Mirrors:
     def undo(self, uid: str) -> None:
         """`dicomsync deletions undo`."""
         self._order(mirror_orders.Undo(uid), partial(self._site.oracle.deletions.cancelled, frozenset({uid})))
+
+    def _has(self, rows: str, *values: object) -> bool:
+        return bool(self._site.oracle.ask(f"SELECT 1 FROM {rows}", *values))
 
     # what happens to a folder
 

@@ -61,6 +61,12 @@ class BothOs(DiskOs):
         """Look at a path."""
         return os.lstat(path) if self._is_private(path) else super().lstat(path)
 
+    def scandir(self, where: int | bytes) -> Any:
+        """List a directory."""
+        if isinstance(where, bytes) and self._is_private(where):
+            return os.scandir(where)
+        return super().scandir(where)
+
     def statvfs(self, path: bytes) -> Any:
         """Say how much room there is."""
         assert self._is_private(path)

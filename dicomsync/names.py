@@ -1,0 +1,71 @@
+"""Which names a folder's patterns want, and which paths a scan of it comes by."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from dicomsync.model import MARKER, Folder
+
+
+def lies_in(path: bytes, folder: Folder) -> bool:
+    """Say whether a path is that of a folder, or below it."""
+    return is_below(path, folder.path)
+
+
+def is_below(path: bytes, directory: bytes) -> bool:
+    """Say whether a path is that of a directory, or below it."""
+    return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
+
+
+def left_out(directory: bytes, folder: Folder) -> bool:
+    """Say whether a scan of `folder` leaves out a directory in it, by its name or one above."""
+    names = directory[len(folder.path) :].split(b"/")
+    return any(name == MARKER or _matching(name, folder.exclude) for name in names if name)
+
+
+def obstacle(path: bytes, folder: Folder) -> str:
+    """Say in words why a scan of `folder` does not come by `path`, which lies in it; "" if it does."""
+    below = path[len(folder.path) :].strip(b"/")
+    if not below:
+        return ""
+    at = folder.path
+    *parents, name = below.split(b"/")
+    for parent in parents:
+        at = os.path.join(at, parent)
+        if os.path.islink(at):
+            return "not looked at: it lies below a symbolic link, and those are not followed"
+        if pattern := _matching(parent, folder.exclude):
+            return f"not looked at: a directory above it is excluded by '{pattern}'"
+    if pattern := _matching(name, folder.exclude):
+        return f"left out: its name is excluded by '{pattern}'"
+    if not os.path.isdir(path) and not _matching(name, folder.include):
+        return f"left out: its name is none of those included ({', '.join(folder.include)})"
+    return ""
+
+
+def _matching(name: bytes, patterns: tuple[str, ...]) -> str:
+    """Give the first pattern that matches a name, "" if none does."""
+    text = os.fsdecode(name).lower()
+    return next((one for one in patterns if _patterns((one,)).match(text)), "")
+
+
+@lru_cache(maxsize=64)
+def matcher(patterns: tuple[str, ...]) -> Callable[[str], object]:
+    """Give what tells whether a name, in small letters, matches; for `*.dcm` no expression is needed."""
+    suffixes = tuple(one[1:].lower() for one in patterns if _SUFFIX.fullmatch(one))
+    if len(suffixes) == len(patterns):
+        return lambda name: name.endswith(suffixes)
+    return _patterns(patterns).match
+
+
+_SUFFIX = re.compile(r"\*[^*?\[\]]*")
+
+
+@lru_cache(maxsize=64)
+def _patterns(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Make one expression of name patterns, in small letters; of none, one that matches nothing."""
+    return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns) or r"(?!)")

@@ -1,0 +1,1 @@
+"""What makes the pages, the man pages and the pictures: from the program itself, never by hand."""

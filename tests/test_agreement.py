@@ -1,0 +1,182 @@
+"""A directory that agreed with the ledger is not compared again, and whatever happens in it is still seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicomsync.entries import Entries
+from dicomsync.ledger import Ledger
+from dicomsync.model import StatKey
+
+from .world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A folder with two studies and one file that is none, stored, and read once more: all of it agrees."""
+    one = World(tmp_path, monkeypatch)
+    one.put("a/1.dcm", "1.2.3.1")
+    one.put("a/2.dcm", "1.2.3.2")
+    one.put("b/3.dcm", "1.2.4.1", study="1.2.4")
+    (one.folder / "b/4.dcm").write_bytes(b"no DICOM")
+    one.until_done()
+    again(one)
+    yield one
+    one.check()
+    one.die()
+
+
+def again(world: World) -> None:
+    """Look again, as another backfill does."""
+    world.again()
+    world.until_done()
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The directories whose files are read from the ledger, as it happens."""
+    found: list[int] = []
+    real = Ledger.files_between
+
+    def files_between(ledger: Ledger, directory_id: int, *bounds: Any) -> Any:
+        found.append(directory_id)
+        return real(ledger, directory_id, *bounds)
+
+    monkeypatch.setattr(Ledger, "files_between", files_between)
+    return found
+
+
+def agreed(world: World) -> dict[str, bool]:
+    rows = world.ledger.connection.execute("SELECT path, agreed IS NOT NULL FROM directories")
+    return {os.path.relpath(os.fsdecode(path), world.folder): bool(whether) for path, whether in rows}
+
+
+def test_what_agreed_is_not_read_from_the_ledger_again(world: World, compared: list[int]) -> None:
+    assert agreed(world) == {".": True, "a": True, "b": True}
+    again(world)
+    assert compared == []
+    assert world.states() == {"stored": 3, "file ready": 3, "file ignored": 1}
+
+
+def changed_in_place(folder: Path) -> None:
+    path = folder / "a/1.dcm"
+    status = path.stat()
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + b"\x07\x00")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # only its change time tells
+
+
+def exchanged(folder: Path) -> None:
+    one, other, between = folder / "a/1.dcm", folder / "a/2.dcm", folder / "a/between"
+    one.rename(between)
+    other.rename(one)
+    between.rename(other)
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        changed_in_place,
+        exchanged,
+        lambda folder: (folder / "a/1.dcm").rename(folder / "a/9.dcm"),
+        lambda folder: (folder / "a/1.dcm").unlink(),
+        lambda folder: (folder / "a/1.dcm").rename(folder / "b/1.dcm"),
+        lambda folder: os.link(folder / "b/3.dcm", folder / "a/3.dcm"),
+    ],
+    ids=["changed in place", "exchanged", "renamed", "gone", "moved", "one more name"],
+)
+def test_what_happens_in_it_is_seen_and_then_it_agrees_again(
+    world: World, happens: Callable[[Path], None], compared: list[int]
+) -> None:
+    happens(world.folder)
+    world.now = type(world.now)(world.now.wall + 7200, world.now.mono)  # settled meanwhile
+    again(world)
+    assert compared
+    on_disk = {os.fsencode(path): StatKey.of(path.stat()) for path in world.folder.rglob("*.dcm")}
+    rows = world.ledger.connection.execute(
+        """SELECT CAST(d.path || '/' || f.name AS BLOB), f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode
+        FROM files f JOIN directories d ON d.id = f.directory_id WHERE f.state NOT IN ('gone', 'missed')"""
+    )
+    assert {row[0]: StatKey(*row[1:]) for row in rows} == on_disk
+    again(world)
+    compared.clear()
+    again(world)
+    assert compared == []
+
+
+def test_a_file_that_comes_back_as_it_was_is_taken_up_again(world: World) -> None:
+    path, aside = world.folder / "a/1.dcm", world.folder.parent / "aside"
+    directory = world.folder / "a"
+    path.rename(aside)
+    for _ in range(3):
+        again(world)
+    assert world.states()["file gone"] == 1
+    assert agreed(world)["a"], "what has left is not in the listing"
+    aside.rename(path)
+    world.now = type(world.now)(world.now.wall + 7200, world.now.mono)
+    again(world)
+    assert world.file_state(path)[0] == "ready"
+    assert directory.is_dir()
+
+
+def test_what_waits_for_something_never_agrees(world: World) -> None:
+    world.once = False
+    world.die()
+    world.start()
+    world.put("a/5.dcm", "1.2.3.5", fresh=True)
+    world.turns()
+    assert world.file_state(world.folder / "a/5.dcm")[0] == "settling"
+    assert not agreed(world)["a"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE files SET state = 'settling' WHERE name = x'342E64636D'",
+        "UPDATE files SET inode = inode + 1 WHERE name = x'332E64636D'",
+        "DELETE FROM files WHERE name = x'342E64636D'",
+        """INSERT INTO files (directory_id, name, size_bytes, mtime_ns, ctime_ns, inode, state, seen_at)
+        SELECT directory_id, x'FF', 1, 1, 1, 1, 'gone', 0 FROM files WHERE name = x'342E64636D'""",
+    ],
+    ids=["another state", "another key", "dropped", "one more"],
+)
+def test_whoever_writes_a_row_of_it_ends_the_agreement(world: World, statement: str) -> None:
+    with world.ledger.transaction():
+        assert world.ledger.connection.execute(statement).rowcount == 1
+    assert agreed(world) == {".": True, "a": True, "b": False}
+
+
+def test_another_directory_in_the_place_of_the_folder_is_compared(world: World, compared: list[int]) -> None:
+    elsewhere = world.folder.parent / "elsewhere"
+    world.folder.rename(elsewhere)
+    world.folder.mkdir()
+    for path in elsewhere.iterdir():
+        path.rename(world.folder / path.name)
+    again(world)
+    assert len(set(compared)) == 3, "of what is unchanged, it is recorded which folder it was seen in"
+
+
+def test_a_digest_tells_names_and_every_number_of_a_key_apart() -> None:
+    def one(name: bytes, *numbers: int) -> bytes:
+        entries = Entries()
+        for part in (name[:1], name[1:]):
+            entries.add(part, Stat(*numbers))  # type: ignore[arg-type]  # only four numbers of it are read
+        return entries.digest()
+
+    found = [
+        one(b"ab", 1, 2, 3, 4),
+        one(b"abc", 1, 2, 3, 4),
+        *(one(b"ab", *(9 if at == other else at + 1 for at in range(4))) for other in range(4)),
+    ]
+    assert len(set(found)) == len(found)
+    assert one(b"ab", 1, 2, 3, 4) == found[0]
+
+
+class Stat:
+    def __init__(self, size: int, mtime_ns: int, ctime_ns: int, inode: int) -> None:
+        self.st_size, self.st_mtime_ns, self.st_ctime_ns, self.st_ino = size, mtime_ns, ctime_ns, inode
