@@ -80,8 +80,10 @@ def _root(
     return RootRow(root_id, bytes(path), mode, kept, seconds, unhealthy, frozen, frozen_at)
 
 
-def removals_of(rows: Iterable[Sequence[Any]]) -> list[Removal]:
+def removals_of(rows: Sequence[Sequence[Any]]) -> list[Removal]:
     """Read rows of `removals` with their instances."""
+    if not rows:  # as for nearly every file that is recorded
+        return []
     from dicomsync.model import Due
 
     return [
