@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dicomsync import config, explain, facts, samples, service, status, summary, words
+from dicomsync.concerns import How
 from dicomsync.ledger import Reader
 from dicomsync.progress import mode_for, shown
 
@@ -62,7 +63,8 @@ def _spoil(folder: Path, files: list[Path]) -> None:
 def _look(say: Callable[[str], None], home: Path, ledger: Path, file: Path) -> None:
     with Reader.open(ledger) as reader:
         _step(say, 6, "How it stands: `dicomsync status`")
-        say(_indented(status.text(facts.snapshot(reader, time.time()))))
+        here = How.by(None, str(ledger))
+        say(_indented(status.text(facts.snapshot(reader, time.time(), how=here))))
         _step(say, 7, "Where is this image? `dicomsync explain FILE`")
         lines = explain.explain(reader, os.fspath(file), time.time()) or []
         say(_indented("\n".join(lines)))

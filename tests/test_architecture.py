@@ -98,7 +98,7 @@ MAP: dict[str, str] = {
     "setup": "config errors",
     "doctor": "alerting alerts byhand certificates config deletion dicomweb errors ledger model mounts"
     " reasons receivers roots samples scan watch wiring words",
-    "demo": "config explain facts ledger progress samples sandbox service status summary words",
+    "demo": "concerns config explain facts ledger progress samples sandbox service status summary words",
     "web": "addresses concerns config dicomweb errors facts failures handles ledger mirror_report model"
     " secrecy status words jinja2 markupsafe prometheus_client starlette uvicorn",
     "cli": "click commands errors secrecy",
