@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import arrivals, commands, header, latency, ledger, senders, servers, uploads
+from benchmarks import arrivals, commands, header, latency, ledger, senders, servers, trees, uploads
 from benchmarks.corpora import Corpus, Shelf
 from benchmarks.goals import Finding
 from benchmarks.measuring import FailedRun, percentile
@@ -33,6 +33,7 @@ class Profile:
     big_frames: int
     tree_files: int
     tree_directories: int
+    tree_sizes: tuple[int, ...]
     header_files: int
     latency_studies: int
     backlog_files: int
@@ -53,6 +54,7 @@ QUICK = Profile(
     big_frames=400,
     tree_files=20_000,
     tree_directories=200,
+    tree_sizes=(5_000, 20_000),
     header_files=500,
     latency_studies=15,
     backlog_files=300,
@@ -72,6 +74,7 @@ FULL = Profile(
     big_frames=1_000,
     tree_files=200_000,
     tree_directories=2_000,
+    tree_sizes=(10_000, 100_000, 1_000_000),
     header_files=2_000,
     latency_studies=100,
     backlog_files=2_000,
@@ -127,6 +130,10 @@ class Bench:
         tree = self.shelf.tree(profile.tree_files, profile.tree_directories)
         yield from commands.rescan(tree, servers.sink, profile.rounds, self.place)
 
+    def trees(self) -> Iterator[Finding]:
+        """What a folder costs as it grows."""
+        yield from trees.findings(self.profile.tree_sizes, self.place)
+
     def sink(self) -> Iterator[Finding]:
         """As fast as an archive could ever be: only the sender's own cost counts."""
         peers = (senders.LIMIT, senders.DICOMWEB_CLIENT, senders.CURL)
@@ -178,6 +185,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Finding]]] = {
     "header": Bench.header,
     "ledger": Bench.ledger,
     "scan": Bench.scan,
+    "trees": Bench.trees,
     "sink": Bench.sink,
     "orthanc": Bench.orthanc,
     "latency": Bench.latency,

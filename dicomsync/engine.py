@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 RESULTS_A_TURN = 16
 LONGEST_WAIT_SECONDS = 1.0
-SHORTEST_WAIT_SECONDS = 0.02
+SHORTEST_WAIT_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)

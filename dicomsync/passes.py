@@ -177,7 +177,9 @@ class Passes:
         if not (full or self._hinted or now.mono >= self._quick_at):
             return
         hinted, self._hinted = tuple(self._hinted), {}
-        number = self._ledger.begin_scan(self._folder.path, now.wall, self._patterns)
+        known = None if full else self._ledger.latest_scan(self._folder.path)
+        # A quick pass goes on with the number of the full one: there is nothing to commit before it reads.
+        number = known or self._ledger.begin_scan(self._folder.path, now.wall, self._patterns)
         self._mount = number.mount
         if full:
             self._now = Pass(number, scan.start(self._folder), full, now.mono)

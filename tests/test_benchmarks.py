@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import by_dicomweb_client, measuring, profiles, senders, servers, uploads
+from benchmarks import by_dicomweb_client, measuring, profiles, senders, servers, trees, uploads
 from benchmarks.corpora import Shelf, paths_in
 from benchmarks.goals import Finding, at_least, at_most
 from benchmarks.measuring import FailedRun, Sample
 from dicomsync.dicomweb import Archive, BytesPart, client_for, close_clients
+from dicomsync.ledger import Ledger
+from dicomsync.model import InstanceState
 from dicomsync.samples import write_ct_files
 
 
@@ -96,6 +98,21 @@ def test_a_corpus_is_made_once_and_again_if_it_was_not_finished(tmp_path: Path) 
     (first.path / "half.dcm").touch()
     assert shelf.mixed(10) == first
     assert not (first.path / "half.dcm").exists()
+
+
+def test_a_tree_is_scanned_to_its_end_sent_nothing_of_and_found_pending_again(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    trees.grow(tree, 2 * trees.FILES_A_DIRECTORY + 3)
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    try:
+        for _ in range(2):
+            trees.scanned(tree, ledger)
+            assert ledger.count(InstanceState.PENDING) == ledger.count(*InstanceState) == 203
+        trees.restarted(tree, ledger)
+        assert ledger.count(InstanceState.SENDING) > 0
+    finally:
+        ledger.close()
 
 
 @pytest.mark.parametrize("peer", [senders.LIMIT, senders.DICOMWEB_CLIENT, senders.CURL], ids=lambda p: p.name)

@@ -68,6 +68,17 @@ def test_a_quick_pass_reads_only_directories_that_changed(world: World) -> None:
     assert b"a" not in read
 
 
+def test_a_hint_is_followed_without_a_commit_before_the_look(world: World) -> None:
+    before = world.ledger.connection.total_changes
+    world.hands.kept, world.hands.keeps = [], ("step",)
+    world.engine.hint([os.fsencode(world.folder / "a")])
+    world.turns()
+    assert world.hands.kept, "the directory is being read"
+    assert world.ledger.connection.total_changes == before
+    world.hands.release()
+    world.turns()
+
+
 def test_nothing_changed_reads_nothing_until_the_next_full_pass(world: World) -> None:
     age(world)
     world.passes(140)

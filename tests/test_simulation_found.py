@@ -110,6 +110,39 @@ FOUND: dict[str, tuple[int, Program]] = {
          ("rename", 1472, 3106), ("long", 1183, 1234), ("hints", 843, 2613), ("mistake", 399, 1248),
          ("move_tree", 810, 1767)],
     ),
+    # room for its copy came late: the judge looked while it was being deleted
+    "a deletion that is under way": (
+        215,
+        [("mirror", 834, 2880), ("long", 796, 1702), ("fresh", 35, 360), ("mistake", 2661, 1169),
+         ("mistake", 2547, 1967), ("mistake", 1857, 3885), ("remove", 3809, 2004), ("again", 3557, 3278),
+         ("mistake", 957, 1356), ("long", 3982, 2507)],
+    ),
+    # nothing had been recorded since the copy was taken: the judge took the ledger for lost
+    "a copy that is all there was": (
+        101000087,
+        [("mirror", 2058, 513), ("mistake", 219, 505), ("ledger", 3376, 1419), ("ledger_lost", 1127, 2059),
+         ("ledger_lost", 30, 3243)],
+    ),
+    # the judge did not know what it held, as it was padded
+    "a padded file that left": (
+        101000719,
+        [("mirror", 1734, 2697), ("junk", 1387, 0), ("put", 799, 335), ("mistake", 1986, 1543),
+         ("fresh", 425, 1239), ("put", 1065, 3825), ("ledger", 589, 333), ("ledger", 3594, 367),
+         ("fresh", 431, 1988), ("fresh", 1914, 1260), ("remove", 2908, 2170), ("copy", 337, 453),
+         ("put", 1085, 3556), ("preallocate", 4086, 3257), ("rename", 4035, 257), ("fresh", 3925, 406),
+         ("rename", 504, 453), ("remove", 1867, 1893), ("grow", 42, 2047), ("fresh", 3339, 3803),
+         ("replace", 3037, 3598), ("fresh", 1227, 2464), ("mistake", 3960, 226), ("link", 384, 2870),
+         ("preallocate", 1011, 4058), ("fresh", 2171, 2103), ("remove", 3923, 3031)],
+    ),
+    # what lay in a directory that could not be read, and was then left out, counted as live for the guards
+    "a directory that cannot be read any more": (
+        102000430,
+        [("mirror", 2570, 2336), ("enrol", 3039, 3236), ("mistake", 1566, 2661), ("fresh", 1958, 217),
+         ("fresh", 3145, 2710), ("unreadable", 1703, 3558), ("fresh", 2521, 293), ("replace", 3336, 1131),
+         ("fresh", 379, 3065), ("fresh", 209, 504), ("remove", 2507, 337), ("fresh", 710, 3899),
+         ("mistake", 2391, 2785), ("rename", 3991, 2946), ("mount", 1200, 3741), ("mistake", 1244, 3668),
+         ("mirror", 1714, 3321), ("remove", 899, 331), ("long", 3050, 977)],
+    ),
 }  # fmt: skip
 
 

@@ -18,19 +18,24 @@ class FileVerbs:
     _db: sqlite3.Connection
 
     def begin_scan(self, folder: bytes, wall: float = 0.0, patterns: str = "") -> Scan:
-        """Begin a pass over a folder; the first one for other `patterns` finds what was there before them."""
+        """Begin a full pass over a folder; the first one for other `patterns` finds what was there before."""
         self._db.execute(
             "INSERT INTO folders (path, seen_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (folder, wall)
         )
-        self._db.execute(
+        row = self._db.execute(
             """UPDATE folders SET scan = (SELECT max(scan) + 1 FROM folders),
-                scanned_at = CASE WHEN patterns = ?2 THEN scanned_at END, patterns = ?2 WHERE path = ?1""",
+                scanned_at = CASE WHEN patterns = ?2 THEN scanned_at END, patterns = ?2 WHERE path = ?1
+            RETURNING id, scan, seen_at, scanned_at IS NULL, mount""",
             (folder, patterns),
-        )
+        ).fetchone()
+        return _scan(folder, row)
+
+    def latest_scan(self, folder: bytes) -> Scan | None:
+        """Give the latest full pass over a folder: what is read meanwhile is a part of it."""
         row = self._db.execute(
             "SELECT id, scan, seen_at, scanned_at IS NULL, mount FROM folders WHERE path = ?", (folder,)
         ).fetchone()
-        return Scan(row[0], folder, row[1], row[2], bool(row[3]), row[4])
+        return None if row is None else _scan(folder, row)
 
     def found_on(self, scan: Scan, mount: bytes) -> None:
         """Record which mount point a pass found its folder on."""
@@ -248,6 +253,10 @@ def _shown(name: bytes) -> str | None:
     except UnicodeDecodeError:
         return name.decode("utf-8", "backslashreplace")
     return None
+
+
+def _scan(folder: bytes, row: tuple[Any, ...]) -> Scan:
+    return Scan(row[0], folder, row[1], row[2], bool(row[3]), row[4])
 
 
 def _file_row(row: tuple[Any, ...]) -> FileRow:

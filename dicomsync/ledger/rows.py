@@ -41,7 +41,7 @@ class NewFile:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One pass over one folder; later passes have higher numbers, whatever their folder."""
+    """One pass over one folder; later full ones have higher numbers, whatever their folder."""
 
     folder_id: int
     folder: bytes

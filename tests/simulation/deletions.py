@@ -19,7 +19,7 @@ from .history import (
 from .verdict import promise
 
 if TYPE_CHECKING:
-    from .oracle import Row, Rows
+    from .rows import Row, Rows
 
 
 class Deletions(History):

@@ -21,7 +21,7 @@ from .verdict import promise
 
 if TYPE_CHECKING:
     from .disk import Node
-    from .oracle import Row, Rows
+    from .rows import Row, Rows
     from .site import Site
 
 DAY_SECONDS = 86_400.0

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+
+from dicomsync.ledger import Ledger, opening
 
 from .erasing import Crash
 
@@ -126,3 +131,23 @@ def _said(path: Path) -> list[str] | None:
 
 
 LOSSES = ("older", "older", "missing", "empty", "damaged")
+
+
+_TEMPLATE: list[Path] = []
+_MIGRATE = opening.migrate
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Make the tables where they are not all there; the template has them."""
+    if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'history'").fetchone()[0]:
+        _MIGRATE(connection)
+
+
+def template() -> Path:
+    """Give a directory with an empty ledger and what lies beside it, made once."""
+    if not _TEMPLATE:
+        home = Path(tempfile.mkdtemp(prefix="template-"))
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        Ledger.open(home / "ledger.db").close()
+        _TEMPLATE.append(home)
+    return _TEMPLATE[0]

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from . import blobs
+from . import blobs, rest
 from .coverage import FILE_EDGES, INSTANCE_EDGES, TWO_AT_ONCE, crash_points
 from .deletions import Deletions
+from .rows import INSTANCE, REASON, SHA256, STATE, UID, Row, Rows, read
 from .verdict import promise
 
 if TYPE_CHECKING:
     from .archive import Request
-    from .disk import Node
     from .hands import Job
     from .site import Site
 
@@ -29,17 +29,6 @@ TWO_LOOKS = 2
 NOT_TAKEN = {*range(300, 400), 401, 403, 404, 405, 406, 407, 408, 411, 413, 415, 418, 425, 429, 501}
 """Statuses that say, without a word on any instance, that the request was not taken."""
 
-_INSTANCES = """SELECT i.id, i.sop_instance_uid, i.state, i.reason, i.sha256, i.verified_at, i.size_bytes,
-    s.study_instance_uid FROM instances i JOIN studies s ON s.id = i.study_id"""
-_PATH = "CAST(d.path || '/' || f.name AS BLOB)"
-_FILES = f"""SELECT f.id, {_PATH}, f.state, f.reason, f.instance_id, f.size_bytes, f.mtime_ns, f.ctime_ns,
-    f.inode FROM files f JOIN directories d ON d.id = f.directory_id"""
-
-Row = tuple[Any, ...]
-Rows = tuple[dict[int, Row], dict[int, Row]]
-UID, STATE, REASON, SHA256 = 1, 2, 3, 4
-PATH, INSTANCE, SIZE, CTIME, INODE = 1, 4, 5, 7, 8
-
 
 class Oracle:
     """One life's judge."""
@@ -47,7 +36,7 @@ class Oracle:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._db = self._open()
-        self._lost = self._was_lost = False
+        self._lost = self.was_lost = False
         self.rows: Rows = read(self._db)
         self._dirty = False
         self._read = 0  # of the archive's log
@@ -112,7 +101,7 @@ class Oracle:
 
     def ledger_lost(self) -> None:
         """It says something else: what the ledger held is no promise any more; the archive is."""
-        self._was_lost = True
+        self.was_lost = True
         self.deletions.ledger_lost()
         self.doubt.clear()  # what the archive has is still never sent again
         self.rows = ({}, {})
@@ -294,7 +283,7 @@ class Oracle:
     def no_other_content_over_a_uid(self, uid: str, body: bytes) -> None:
         """I6: what the archive has from us is never sent again, and least of all with other content."""
         there, blob = self.ours.get(uid), blobs.told_by(body)
-        if self._was_lost and blob is not None and blob.study != self._site.archive.studies.get(uid):
+        if self.was_lost and blob is not None and blob.study != self._site.archive.studies.get(uid):
             return  # a new ledger asks about each in its own study, and it is not there
         promise(there is None or there[128:] == body[128:], "I6: other content was sent over a UID")
         promise(there is None, "I7: sent again what the archive has from us")
@@ -361,7 +350,7 @@ class Oracle:
             if row[REASON] == "presence-only":
                 # the weaker claim: there, after it was about to be sent (a crash hides whether it was), or
                 # by a ledger that lost the memory of that
-                intended = uid in self.intended or self._was_lost
+                intended = uid in self.intended or self.was_lost
                 promise(uid in self.found and intended, "I2: presence-only, and it was never seen")
                 continue
             content = self.contents.get(digest, b"") if digest else b""
@@ -417,61 +406,9 @@ class Oracle:
     def at_rest(self) -> None:
         """L1, I1, I14: nothing is due, every file has one outcome, and all that can be stored is."""
         self.check()
-        instances, files = self.rows
-        due = Counter(row[STATE] for row in instances.values() if row[STATE] in (*DUE, "deleting"))
+        due = Counter(row[STATE] for row in self.rows[0].values() if row[STATE] in (*DUE, "deleting"))
         promise(not due, f"L1: still {dict(due)}")
-        by_path = {row[PATH]: row for row in files.values() if row[STATE] not in ("gone", "missed")}
-        there: dict[bytes, Node] = {}
-        for root in self._site.folders:
-            there |= dict(self._site.disk.files(root))
-        for path in by_path.keys() - there.keys():  # what is no regular file any more need not be told apart
-            promise(self._site.disk.find(path) is not None, "I1: a file is said to be there and is not")
-        for path, node in there.items():
-            if not path.lower().endswith(b".dcm"):
-                continue
-            row = by_path.get(path)
-            promise(row is not None, "I1: a file is there and the ledger does not know it")
-            assert row is not None
-            self.one_outcome(row, node.data, instances)
-            promise(
-                (row[SIZE], row[CTIME], row[INODE]) == (len(node.data), node.ctime_ns, node.inode),
-                "I1: a file is not the one that was looked at",
-            )
-
-    def one_outcome(self, row: Row, data: bytes, instances: dict[int, Row]) -> None:
-        """Every file ends in just one way, and it is the right one."""
-        blob = blobs.by_data().get(data)
-        if blob is None:
-            allowed = ("held", "ignored", "ready") if data in self.plausible else ("held", "ignored")
-            promise(row[STATE] in allowed, f"I3: a file that is not whole is {row[STATE]}")
-            return
-        promise(row[STATE] == "ready", f"L1: a whole file is {row[STATE]} ({row[REASON]})")
-        instance = instances[row[INSTANCE]]
-        promise(instance[UID] == blob.sop, "I1: a file is taken for another instance")
-        promise(instance[SHA256] in (None, blob.digest), "I1: a file is taken for another content")
-        state = instance[STATE]
-        held = self._site.archive.held.get(blob.sop)
-        same = held is not None and held[128:] == self._site.archive.altered(data)[128:]
-        if blob.sop in self.excused:
-            return
-        others = [one for one in instances.values() if one[UID] == blob.sop and one is not instance]
-        if state == "stored":
-            weak = self._was_lost and instance[REASON] == "presence-only"  # it says just that
-            promise(same or weak, "I2: stored, and the archive has something else")
-        elif state == "conflict":
-            promise(others or not same, "L1: a conflict with nothing")
-        elif state == "rejected":  # a person asked for all that could be tried again
-            elsewhere = self._was_lost and self._site.archive.studies.get(blob.sop) != blob.study
-            promise(others or elsewhere, "L1: a whole file's instance is rejected")
-        else:
-            promise(state == "deleted", f"L1: a whole file's instance is {state}")
-            promise(instance[REASON] != "mirrored", "I1: a whole file's instance was deleted for having left")
-
-
-def read(db: sqlite3.Connection) -> Rows:
-    """Read the ledger as it is committed."""
-    instances = {row[0]: row for row in db.execute(_INSTANCES)}
-    return instances, {row[0]: row for row in db.execute(_FILES)}
+        rest.every_file_has_one_outcome(self._site)
 
 
 def _uids(job: Job) -> list[str]:

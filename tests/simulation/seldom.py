@@ -7,7 +7,7 @@ from dicomsync import orders
 from . import blobs
 from .happenings import JUNK, blob_of, command, existing, live, put
 from .ledgers import LOSSES
-from .oracle import PATH, STATE, UID
+from .rows import PATH, STATE, UID
 from .site import NAMES, Site
 
 

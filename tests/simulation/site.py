@@ -30,7 +30,7 @@ from .archive import KINDS, Archive
 from .disk import Disk, DiskOs, Node
 from .erasing import Crash
 from .hands import Hands
-from .ledgers import Faults, Module, lose
+from .ledgers import Faults, Module, lose, migrate, template
 from .mirrors import Mirrors
 from .oracle import Oracle
 from .verdict import Violation, promise
@@ -102,7 +102,7 @@ class Site:
         self.stack.enter_context(mock.patch("dicomsync.jobs.CHUNK_BYTES", 512))
         self.stack.enter_context(mock.patch.object(dicomweb, "client_for", return_value=self.archive))
         self.stack.enter_context(mock.patch.object(opening, "sqlite3", Module(self.faults)))
-        self.stack.enter_context(mock.patch.object(opening, "migrate", _migrate))
+        self.stack.enter_context(mock.patch.object(opening, "migrate", migrate))
         self.stack.enter_context(mock.patch("dicomsync.ledger.writer.time", clock))
         self.stack.enter_context(mock.patch("dicomsync.mounts.kind", return_value="local"))
 
@@ -434,25 +434,3 @@ class Site:
             todo += node.below.values()
         self.growing.clear()
         self.oracle.disk_changed()
-
-
-_TEMPLATE: list[Path] = []
-_MIGRATE = opening.migrate
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Make the tables where they are not all there; the template has them."""
-    if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'history'").fetchone()[0]:
-        _MIGRATE(connection)
-
-
-def template() -> Path:
-    """Give a directory with an empty ledger and what lies beside it, made once."""
-    if not _TEMPLATE:
-        import atexit
-
-        home = Path(tempfile.mkdtemp(prefix="template-"))
-        atexit.register(shutil.rmtree, home, ignore_errors=True)
-        Ledger.open(home / "ledger.db").close()
-        _TEMPLATE.append(home)
-    return _TEMPLATE[0]
