@@ -97,6 +97,11 @@ GOALS = {
     ("--help", "python -c 'import click'"): at_most(1.5),
     ("status", "python -c 'import click'"): at_most(1.5),
     ("--bwlimit, off its rate", ""): at_most(5.0),
+    ("orthanc, adapting", "the best fixed number"): at_most(1.1),
+    ("the sink 50 ms away, adapting", "the best fixed number"): at_most(1.1),
+    ("the sink at 100 MB/s, adapting", "the best fixed number"): at_most(1.1),
+    ("one study to the sink", "ten as large together"): at_most(1.1),
+    ("one study to orthanc", "ten as large together"): at_most(1.1),
     ("ledger's share of a backfill", "ct"): at_most(10.0),
     ("ledger's share of a backfill", "mr"): at_most(10.0),
 }

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import arrivals, commands, header, latency, ledger, senders, servers, trees, uploads
+from benchmarks import (
+    adapting,
+    arrivals,
+    commands,
+    header,
+    latency,
+    ledger,
+    senders,
+    servers,
+    trees,
+    uploads,
+)
 from benchmarks.corpora import Corpus, Shelf
 from benchmarks.goals import Finding
 from benchmarks.measuring import FailedRun, percentile
@@ -26,6 +37,7 @@ class Profile:
     orthanc_rounds: int
     ct_files: int
     mr_files: int
+    adapting_files: int
     multiframe_files: int
     multiframe_frames: int
     mixed_files: int
@@ -47,6 +59,7 @@ QUICK = Profile(
     orthanc_rounds=2,
     ct_files=400,
     mr_files=2_000,
+    adapting_files=1_000,
     multiframe_files=0,
     multiframe_frames=0,
     mixed_files=0,
@@ -67,6 +80,7 @@ FULL = Profile(
     orthanc_rounds=3,
     ct_files=2_000,
     mr_files=10_000,
+    adapting_files=2_000,
     multiframe_files=20,
     multiframe_frames=100,
     mixed_files=3_000,
@@ -165,6 +179,27 @@ class Bench:
                 0
             ]
 
+    def adapting(self) -> Iterator[Finding]:
+        """Requests at a time as the archive takes them, without a person's finding out."""
+        profile, shelf = self.profile, self.shelf
+        ct, one = shelf.ct(profile.adapting_files), shelf.mr(profile.mr_files, 1)
+        ten = shelf.mr(profile.mr_files, 10)
+        starts: dict[str, servers.Starts] = {"the sink": servers.sink}
+        for name, line in adapting.LINES.items():
+            title = f"the sink {name}, adapting"
+            start = adapting.over(line, servers.sink)
+            yield adapting.against_fixed(title, ct, start, profile.orthanc_rounds, self.place)
+        if why := orthanc.missing():
+            yield Finding("orthanc, adapting", "the best fixed number", missing=why)
+        else:
+            starts["orthanc"] = servers.orthanc(self.place)
+            yield adapting.against_fixed(
+                "orthanc, adapting", ct, starts["orthanc"], profile.orthanc_rounds, self.place
+            )
+        for name, start in starts.items():
+            title = f"one study to {name}"
+            yield adapting.one_study(title, one, ten, start, profile.orthanc_rounds, self.place)
+
     def latency(self) -> Iterator[Finding]:
         """From the last byte written to stored, beyond what settling asks for."""
         for name in ("sink", "orthanc"):
@@ -188,6 +223,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Finding]]] = {
     "trees": Bench.trees,
     "sink": Bench.sink,
     "orthanc": Bench.orthanc,
+    "adapting": Bench.adapting,
     "latency": Bench.latency,
     "burst": Bench.burst,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.servers import COMMAND, Server
 
 OURS = "dicomsync"
-AT_A_TIME = "4"  # as many as `upload.transfers`
+AT_A_TIME = "4"  # as many as dicomsync begins with
 NO_DELAY = {"TCP_NODELAY": "1"}  # without it Debian's DCMTK waits for the other side's delayed ACKs
 
 Command = Callable[[Path, Server, Path], Sequence[str]]

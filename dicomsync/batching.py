@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicomsync.model import Due
 
@@ -17,6 +17,17 @@ class Caps:
     max_instances: int = 50
     max_bytes: int = 32 * 1024 * 1024
 
+    def full(self, pending: int, pending_bytes: int) -> bool:
+        """Whether so much fills a batch."""
+        return pending >= self.max_instances or pending_bytes >= self.max_bytes
+
+    def share(self, share: float) -> Caps:
+        """Give the same with a share of the largest batch."""
+        if share >= 1.0:
+            return self
+        most = max(1, int(self.max_instances * share))
+        return replace(self, max_instances=most, max_bytes=int(self.max_bytes * share))
+
 
 def due_at(first_at: float, quiet_at: float, pending: int, pending_bytes: int, caps: Caps) -> float:
     """Say when a study's next batch goes: when it is full, quiet, or has waited long enough.
@@ -24,7 +35,7 @@ def due_at(first_at: float, quiet_at: float, pending: int, pending_bytes: int, c
     `first_at` is when its earliest pending instance may go (its arrival, or its time for a retry),
     `quiet_at` when the study will have been quiet if nothing more arrives.
     """
-    if pending >= caps.max_instances or pending_bytes >= caps.max_bytes:
+    if caps.full(pending, pending_bytes):
         return first_at
     return max(first_at, min(quiet_at, first_at + caps.max_wait_seconds))
 

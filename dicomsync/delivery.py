@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -20,6 +20,7 @@ from dicomsync.model import DUE, Due, InstanceState, Moment, Transition
 from dicomsync.pacing import Circuit, Signal, SizeLimit, Trouble, backoff_seconds
 from dicomsync.rules import Finding
 from dicomsync.scan import Sight
+from dicomsync.traffic import Request, Traffic
 from dicomsync.work import Pace, Work
 
 log = logging.getLogger("dicomsync.delivery")
@@ -31,16 +32,8 @@ HANGING_SECONDS = 600.0  # between two thoughts of sending what is in a folder t
 HANGING_ASKED_SECONDS = 60.0  # and of asking about it
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A batch, or a question about one, on its way; `live` if it takes the share of what came live."""
-
-    live: bool
-    paths: frozenset[bytes]  # of the files it may have to read
-
-
 class Delivery:
-    """Batches to the archive and questions about them, one request a study at a time."""
+    """Batches to the archive and questions about them."""
 
     def __init__(
         self,
@@ -60,10 +53,8 @@ class Delivery:
         self._luck = luck
         self._lost = lost
         self._fileless = fileless
-        self._hangs = hangs
         self._waits = waits
-        self._busy: dict[str, _Request] = {}  # by study
-        self.planned: list[str] = []  # studies with a request that goes once this turn is committed
+        self.traffic = Traffic(pace.transfers, hangs)
         self._backlog_next = False  # with one transfer only, live and backlog take turns
         self._probing = False
         self._limit = SizeLimit()
@@ -123,38 +114,7 @@ class Delivery:
     @property
     def sending(self) -> bool:
         """Whether a batch, or a question about one, is on its way."""
-        return bool(self._busy)
-
-    def forget_planned(self) -> None:
-        """Take back what was planned in a turn that could not be committed: nothing of it goes."""
-        for study in self.planned:
-            self._busy.pop(study, None)
-
-    def _take(self, study: str, request: _Request) -> None:
-        self._busy[study] = request
-        self.planned.append(study)
-
-    def busy_with(self, study_instance_uid: str) -> bool:
-        """Whether a request about this study is on its way."""
-        return study_instance_uid in self._busy
-
-    def hold(self, study_instance_uid: str) -> None:
-        """Let no request about a study go while something of it is being deleted."""
-        self._take(study_instance_uid, _Request(live=True, paths=frozenset()))
-
-    def release(self, study_instance_uid: str) -> None:
-        """Let requests about a study go again."""
-        self._busy.pop(study_instance_uid, None)
-
-    @property
-    def free(self) -> int:
-        """How many more requests may go now; one that waits for a folder that hangs is in no one's way."""
-        return self._pace.transfers - len(self._moving)
-
-    @property
-    def _moving(self) -> list[_Request]:
-        """The requests that are not stuck in a folder that hangs."""
-        return [one for one in self._busy.values() if not any(map(self._hangs, one.paths))]
+        return self.traffic.any
 
     def hurry(self, now: Moment) -> None:
         """Ask an archive that is left alone at once how it is: a person wants to know."""
@@ -164,13 +124,13 @@ class Delivery:
     def plan(self, now: Moment) -> list[Work]:
         """Say which requests go now; what they are about is recorded before they do."""
         if not self._pace.sends:
-            return [] if self._pace.once else self._plan_batches(now, self.free)
+            return [] if self._pace.once else self._plan_batches(now, self.traffic.free)
         if not self.circuit.closed:
             return self._plan_probe(now)
         if not self._pace.stores:
-            return self._plan_questions(now, self.free)
-        works = self._plan_questions(now, (self.free + 1) // 2)
-        return works + self._plan_batches(now, self.free)
+            return self._plan_questions(now, self.traffic.free)
+        works = self._plan_questions(now, (self.traffic.free + 1) // 2)
+        return works + self._plan_batches(now, self.traffic.free)
 
     # the archive as a whole
 
@@ -212,32 +172,47 @@ class Delivery:
         if free <= 0:
             return works
         at = self._pace.at(now)
+        caps = self._pace.caps.share(self.traffic.share)
         for study in self._in_order(at):
             if len(works) >= free:
                 break
-            candidates = self._with_files(study, now)
-            batch = batching.choose(candidates, self._pace.caps, self._limit.at(now.wall))
-            if batch:
-                works.append(self._send(study, batch, now))
+            works += self._batches_of(study, caps, free - len(works), now)
         return works
+
+    def _batches_of(self, study: DueStudy, caps: batching.Caps, most: int, now: Moment) -> list[Work]:
+        """Give a study's next batch; of the backlog all full ones that may go: one a turn cost a quarter."""
+        works: list[Work] = []
+        pending, pending_bytes = study.pending, study.pending_bytes
+        while len(works) < most and (not works or self._may_take(study)):
+            batch = batching.choose(self._with_files(study, now), caps, self._limit.at(now.wall))
+            if not batch:
+                break
+            works.append(self._send(study, batch, now))
+            pending -= len(batch)
+            pending_bytes -= sum(due.size_bytes for due in batch)
+            if study.live or not caps.full(pending, pending_bytes):
+                break
+        return works
+
+    def _may_take(self, study: DueStudy) -> bool:
+        kind = dicomweb.KINDS.get(self._archive.kind)
+        shared = kind is not None and kind.shares_studies
+        return self.traffic.may_take(study.study_instance_uid, shared=shared)
 
     def _in_order(self, at: float) -> Iterator[DueStudy]:
         """Give the due studies: live ones first, but never on all transfers while there is a backlog."""
         live, backlog = (
-            [
-                one
-                for one in self._ledger.due_studies(at, live=kind)
-                if one.study_instance_uid not in self._busy
-            ]
+            [one for one in self._ledger.due_studies(at, live=kind) if self._may_take(one)]
             for kind in (True, False)
         )
-        if self._pace.transfers == 1 and live and backlog:
+        at_once = self.traffic.at_once
+        if at_once == 1 and live and backlog:
             first, second = (backlog, live) if self._backlog_next else (live, backlog)
             self._backlog_next = not self._backlog_next
             return iter([*first, *second])
-        out = [one.live for one in self._moving]
+        out = [one.live for one in self.traffic.moving]
         kept = 1 if backlog or not all(out) else 0
-        room = max(0, self._pace.transfers - kept - sum(out))
+        room = max(0, at_once - kept - sum(out))
         return iter([*live[:room], *backlog, *([] if backlog else live[room:])])
 
     def _with_files(self, study: DueStudy, now: Moment) -> list[Due]:
@@ -265,19 +240,25 @@ class Delivery:
 
     def _send(self, study: DueStudy, batch: tuple[Due, ...], now: Moment) -> Work:
         batch_id = self._ledger.open_batch(study.study_id, batch, now.wall)
-        self._take(study.study_instance_uid, _Request(study.live, _paths(batch)))
+        request = self.traffic.send(study.study_instance_uid, _paths(batch), now.mono, live=study.live)
         self.requests += 1
         where = handle("study", study.study_id)
         log.debug("%s of %s: %d instances go", handle("batch", batch_id), where, len(batch))
         job = jobs.store if self._pace.sends else jobs.pretend
         how = (jobs.Way.MULTIPART, self._ledger.doubt is not None)
-        return Work(job, (self._archive, batch, *how), partial(self._sent, batch_id, study, batch))
+        return Work(job, (self._archive, batch, *how), partial(self._sent, request, batch_id, study, batch))
 
     def _sent(
-        self, batch_id: int, study: DueStudy, batch: Sequence[Due], came: jobs.Stored, now: Moment
+        self,
+        request: Request,
+        batch_id: int,
+        study: DueStudy,
+        batch: Sequence[Due],
+        came: jobs.Stored,
+        now: Moment,
     ) -> None:
         """Record what came of one batch: every instance of it, exactly once."""
-        self._busy.pop(study.study_instance_uid, None)
+        self.traffic.back(request)
         wait = self._pace.confirm_wait_seconds
         sent = [due for due in batch if due.instance_id in came.sent]
         judged = verdict(sent, came, wait)
@@ -297,6 +278,7 @@ class Delivery:
         signal = came.signal or (judged.signal if came.answer or came.silence else None)
         if signal is not None:
             self._learn(signal, now)
+            self.traffic.learn(request, sent, signal, now.mono)
         if judged.too_large:
             self._halve(sum(due.size_bytes for due in sent), now)
         status = came.answer.status if came.answer else None
@@ -325,18 +307,19 @@ class Delivery:
             else:
                 due.append(one)
         due.sort(key=_study)
+        waiting = set()
         for study, group in groupby(due, _study):
-            if len(works) >= free:
-                break
-            if study not in self._busy:
+            if self.traffic.about(study):
+                waiting.add(study)
+            elif len(works) < free:
                 batch = tuple(_some(group))
-                # A question is about what was found already: it takes no share of the backlog's.
-                self._take(study, _Request(True, _paths(batch)))
-                works.append(Work(jobs.ask, (self._archive, batch), partial(self._asked, study, batch)))
+                request = self.traffic.ask(study, _paths(batch))
+                works.append(Work(jobs.ask, (self._archive, batch), partial(self._asked, request, batch)))
+        self.traffic.asks(waiting)
         return works
 
-    def _asked(self, study: str, batch: Sequence[Due], asked: jobs.Asked, now: Moment) -> None:
-        self._busy.pop(study, None)
+    def _asked(self, request: Request, batch: Sequence[Due], asked: jobs.Asked, now: Moment) -> None:
+        self.traffic.back(request)
         wait = self._pace.confirm_wait_seconds
         by_id = {due.instance_id: due for due in batch}
         changes = [

@@ -134,7 +134,7 @@ class Engine:
             self._waiting.append(self._inbox.get_nowait())
         while not self._orders.empty():
             self._ordered.append(self._orders.get_nowait())
-        self.delivery.planned.clear()
+        self.delivery.traffic.begin_turn()
         try:
             with self._ledger.transaction():
                 for work, future in self._waiting:
@@ -143,7 +143,7 @@ class Engine:
                 works = [] if self._stopping else self._plan(now)
                 self._reschedule()
         except LedgerProblem:
-            self.delivery.forget_planned()
+            self.delivery.traffic.forget_planned()
             raise
         busy = bool(self._waiting or works or answers)
         self._out += len(works) - sum(work is not _NOTHING for work, _ in self._waiting)
@@ -201,7 +201,7 @@ class Engine:
     def withdraw(self, order: orders.Withdraw, now: Moment) -> int:
         """Let go of what a person is having deleted; belongs into an `order`, and `settle` after it."""
         del now
-        if self.delivery.busy_with(order.study):
+        if self.delivery.traffic.about(order.study):
             raise orders.being_sent()
         return orders.withdraw(self._ledger, order)
 
@@ -212,7 +212,7 @@ class Engine:
     def resolve(self, order: resolution.Resolve, now: Moment) -> int:
         """Record what a person decides about conflicts; belongs into an `order`."""
         begins = order.step in (resolution.Step.BEGIN, resolution.Step.FIRST)
-        if begins and any(map(self.delivery.busy_with, resolution.studies(self._ledger, order))):
+        if begins and any(map(self.delivery.traffic.about, resolution.studies(self._ledger, order))):
             raise resolution.moving()
         return resolution.resolve(self._ledger, order, self._pace.at(now), now.wall)
 
@@ -388,7 +388,7 @@ class Engine:
             moments.append(mirrors_at)
         if self._pace.sends and not self.delivery.circuit.closed:
             moments.append(self.delivery.circuit.probe_at)
-        elif self._pace.sends and self.delivery.free:
+        elif self._pace.sends and self.delivery.traffic.free:
             due = self._ledger.next_due()
             if due is not None:
                 moments.append(now.mono + due - self._pace.at(now))

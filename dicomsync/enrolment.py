@@ -15,7 +15,7 @@ from dicomsync import claims, failures
 from dicomsync.claims import Claim, Decision
 from dicomsync.handles import handle
 from dicomsync.jobs import Digest
-from dicomsync.ledger import Ledger, NewFile
+from dicomsync.ledger import Arrival, Ledger, NewFile
 from dicomsync.model import CLAIMING, DUE, FileState, InstanceState, Moment, StatKey, Transition, Unfit, Whole
 from dicomsync.work import Pace
 
@@ -175,6 +175,37 @@ class Enrolment:
         self._ledger.move([change], now.wall, [self._pace.at(now)])
 
     # whole files
+
+    def enrol_new(
+        self, found: Sequence[tuple[Candidate, Whole]], now: Moment
+    ) -> list[tuple[Candidate, Whole]]:
+        """Take the whole files that are new in every way, all at once; gives the others, for `enrol`.
+
+        That is nearly all in a backfill, at a third of the time: see `ledger.many`.
+        """
+        taken = self._ledger.taken(whole.sop_instance_uid for _, whole in found)
+        new: dict[str, tuple[Candidate, Whole]] = {}
+        others = []
+        for candidate, whole in found:
+            uid = whole.sop_instance_uid
+            if candidate.own is None and uid not in taken and uid not in new:
+                new[uid] = candidate, whole  # with nothing known, `claims` says no more than that it is new
+            else:
+                others.append((candidate, whole))
+        arrivals = [self._arrival(candidate, whole, now) for candidate, whole in new.values()]
+        self._ledger.add_arrivals(arrivals, now.wall, self._pace.at(now))
+        self.recorded += len(new)
+        self.enrolled += len(new)
+        self.enrolled_bytes += sum(whole.key.size_bytes for _, whole in new.values())
+        latest = {whole.study_instance_uid: (candidate, whole) for candidate, whole in new.values()}
+        for candidate, whole in latest.values():
+            self._arrived(candidate, whole, now)
+        return others
+
+    def _arrival(self, candidate: Candidate, whole: Whole, now: Moment) -> Arrival:
+        name = os.path.basename(candidate.path)
+        ready = NewFile(candidate.directory_id, name, candidate.key, FileState.READY, place=candidate.place)
+        return Arrival(whole, ready, *self._beginning(candidate, whole, "", now), candidate.live)
 
     def enrol(
         self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment

@@ -388,15 +388,18 @@ class Intake:
         self._headers_out -= 1
         self._alone = False
         self._suspects.back(reading, self.pulse, [(one.path, one.key) for one in files])
+        whole: list[tuple[Candidate, Whole]] = []
         for candidate, found in zip(files, headers, strict=True):
             self._under_way.discard(candidate.path)
             match found:
                 case Whole():
-                    self._whole(candidate, found, None, now)
+                    whole.append((self._as_read(candidate, found), found))
                 case Unfit():
                     self.enrolment.unfit(candidate, found, now)
                 case Changed(key):
                     self.sighted(candidate, key, now)
+        for candidate, one in self.enrolment.enrol_new(whole, now):
+            self._whole(candidate, one, None, now)
         self._quieten(read, now)
 
     def _quieten(self, directories: Sequence[int], now: Moment) -> None:
@@ -406,9 +409,16 @@ class Intake:
             for directory_id in directories:
                 self._ledger.quieten(directory_id, self._pace.at(now))
 
-    def _whole(self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment) -> None:
+    def _as_read(self, candidate: Candidate, whole: Whole) -> Candidate:
         # One that had to settle, or to be compared, comes after the rest of its directory has gone.
-        candidate = replace(candidate, key=whole.key, late=candidate.directory_id in self._closed)
+        late = candidate.directory_id in self._closed
+        return (
+            candidate
+            if candidate.key == whole.key and late == candidate.late
+            else replace(candidate, key=whole.key, late=late)
+        )
+
+    def _whole(self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment) -> None:
         later = self.enrolment.enrol(candidate, whole, sha256, now)
         if later is not None:
             self.look_again(later, now, self._pace.confirm_wait_seconds, "comparing")
@@ -429,7 +439,8 @@ class Intake:
         self.enrolment.compared(comparison, digests)
         candidate, (ours, *others) = comparison.candidate, digests
         if isinstance(ours, bytes) and all(isinstance(other, bytes) for other in others):
-            self._whole(candidate, comparison.whole, ours, now)
+            whole = comparison.whole
+            self._whole(self._as_read(candidate, whole), whole, ours, now)
         elif isinstance(ours, bytes):  # the other file is on the move: a look at it will settle it
             self._look_at(comparison.other_file, now)
             self.look_again(candidate, now, candidate.settle_seconds, "comparing")

@@ -195,7 +195,7 @@ class Mirroring:
             files_known=self.evidence.known(),
             graced_seconds=served,
             study_open=self._ledger.study_open(each)
-            or self._delivery.busy_with(each.due.study_instance_uid)
+            or bool(self._delivery.traffic.about(each.due.study_instance_uid))
             or self._ledger.state_of(each.due.instance_id) is not InstanceState.LEAVING,
             archive_answers=self._delivery.circuit.closed,
         )
@@ -219,11 +219,11 @@ class Mirroring:
 
     def _hold(self, each: Removal) -> None:
         self._busy = each.removal_id
-        self._delivery.hold(each.due.study_instance_uid)
+        self._delivery.traffic.hold(each.due.study_instance_uid)
 
     def _release(self, each: Removal) -> None:
         self._busy = None
-        self._delivery.release(each.due.study_instance_uid)
+        self._delivery.traffic.release(each.due.study_instance_uid)
 
     def _prepared(
         self, one: Mirrored, each: Removal, target: Target, looked_at: float, found: Prepared, now: Moment
@@ -264,7 +264,7 @@ class Mirroring:
         """Send the DELETE whose intent is committed with this turn."""
         self._intended = None
         removal_id = self._busy or 0
-        self._delivery.hold(target.due.study_instance_uid)
+        self._delivery.traffic.hold(target.due.study_instance_uid)
         return Work(
             removal.delete, (self._delivery.archive, target), partial(self._deleted, target, removal_id)
         )
@@ -272,7 +272,7 @@ class Mirroring:
     def _deleted(self, target: Target, removal_id: int, sent: Sent, now: Moment) -> None:
         """Take what came of it; only by asking is it believed that it is gone."""
         self._busy = None
-        self._delivery.release(target.due.study_instance_uid)
+        self._delivery.traffic.release(target.due.study_instance_uid)
         each = self._ledger.removal(removal_id)
         if each is None or each.stage != "deleting":
             return

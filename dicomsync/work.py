@@ -39,7 +39,7 @@ class Pace:
     started: Moment
     caps: Caps
     confirm_wait_seconds: float = 30.0
-    transfers: int = 4
+    transfers: int = 8
     once: bool = True
     sends: bool = True
     stores: bool = True

@@ -520,10 +520,10 @@ MUTANTS = (
     ),
     Mutant(
         "I7",
-        "a study may have two requests on their way",
+        "a study that is not in the archive yet may have two requests on their way",
         "delivery.py",
         """\
-                if one.study_instance_uid not in self._busy
+                if self._may_take(one)
 """,
         "",
         ("tests/test_engine.py::test_one_request_a_study_is_on_its_way_at_a_time",),

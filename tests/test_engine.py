@@ -529,6 +529,37 @@ def test_one_request_a_study_is_on_its_way_at_a_time(world: World) -> None:
     assert len(world.hands.kept) == 1
 
 
+def test_a_study_that_is_there_has_several_requests_on_their_way_and_no_instance_in_two(world: World) -> None:
+    for n in range(30):
+        world.put(f"{n}.dcm", f"1.2.3.{n}")
+    world.hands.kept = []
+    world.turns()
+    ((future, run),) = world.hands.kept
+    future.set_result(run())
+    world.turns()
+    assert len(world.hands.kept) - 1 == world.transfers == 2
+    for future, run in world.hands.kept[1:]:
+        future.set_result(run())
+    assert len({uid for request in world.archive.requests for uid in request}) == 30
+    world.until_done()
+    assert world.states() == {"stored": 30, "file ready": 30}
+    assert len(world.archive.requests) == 3
+
+
+def test_an_archive_that_may_mix_up_a_study_gets_one_request_of_it_at_a_time(
+    world: World,
+) -> None:
+    world.archive.kind = "dcm4chee"
+    for n in range(30):
+        world.put(f"{n}.dcm", f"1.2.3.{n}")
+    world.hands.kept = []
+    world.turns()
+    ((future, run),) = world.hands.kept
+    future.set_result(run())
+    world.turns()
+    assert len(world.hands.kept) - 1 == 1
+
+
 def test_the_wall_clock_may_jump_without_shortening_or_lengthening_a_wait(world: World) -> None:
     world.put("1.dcm", "1.2.3.1")
     world.archive.answers = [breaks("timeout", 1000)]

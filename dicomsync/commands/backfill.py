@@ -27,7 +27,7 @@ from dicomsync.errors import LedgerInUse
 @click.option(
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out files and directories with such names."
 )
-@click.option("--transfers", type=click.IntRange(1, 64), help="Requests at the same time (4).")
+@click.option("--transfers", type=click.IntRange(1, 64), help="The most requests at a time (8).")
 @click.option(
     "--bwlimit",
     metavar="RATE",

@@ -124,7 +124,7 @@ class BatchConfig(Section):
 class UploadConfig(Section):
     """`[upload]`: how much at a time."""
 
-    transfers: int = Field(default=4, ge=1, le=64)
+    transfers: int = Field(default=8, ge=1, le=64)
     bwlimit: Annotated[Timetable, BeforeValidator(timetable)] = ()
 
 

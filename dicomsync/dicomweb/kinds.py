@@ -29,6 +29,7 @@ class Kind:
     max_request_bytes: int | None = None  # a larger Store is refused with 413; None: not known, or a setting
     batch_bytes: int = 32 * MIB  # the largest batch worth sending
     batch_instances: int = 50
+    shares_studies: bool = False  # takes several Stores into one study at a time, of different instances
 
     # Retrieve
     returns_sent_bytes: bool | None  # a Retrieve gives the very bytes stored, from 128 on; None: unknown
@@ -60,6 +61,7 @@ DICOM_SERVER: Final = Kind(
     hides_duplicates=False,  # 3: 45070 per instance (FailureReasonCodes.cs; conformance statement v2 "Store")
     store_by_study_url=True,  # 8: strangers fail one by one (StoreService.cs)
     single_part_store=True,  # 1.1: the header exactly so, without parameters
+    shares_studies=True,  # 2.4: what collides is one instance in two requests (45071)
     upsert=True,  # 1.1: the managed service only (its conformance statement v2); the open code has none
     max_request_bytes=2_147_483_647,  # 1.3: Kestrel's limit in the web host; the managed service: 4 GB
     returns_sent_bytes=True,  # 3: its test ShouldRetrieveEquivalentBytes, asked with transfer-syntax=*
@@ -74,6 +76,7 @@ ORTHANC: Final = Kind(
     words="Orthanc",
     hides_duplicates=True,  # 3: OverwriteInstances is off by default: 200, and the old copy stays
     # 8: /studies/{study} stores the strangers' neighbours and answers 409 (StowRs.cpp): no guard
+    shares_studies=True,  # measured on 1.10.1: ten studies made by eight requests each are ten, and whole
     batch_bytes=32 * MIB,  # 1.4: it holds the whole body in memory (HttpServer.cpp, ReadBodyToStream)
     returns_sent_bytes=True,  # 3: unless IngestTranscoding is set there (Orthanc Book, "Transcoding")
     single_part_retrieve=False,  # 4: 400, only multipart (WadoRs.cpp)
@@ -97,6 +100,7 @@ GOOGLE: Final = Kind(
     name="google",
     words="Google Cloud Healthcare",
     hides_duplicates=False,  # 3: 200 if the bytes are equal, 409 if they are not
+    shares_studies=True,  # 1.3: its quota is the only bound on requests at a time
     single_part_store=True,  # 1.1: what Google's own adapter sends
     returns_sent_bytes=True,  # 3: asked with transfer-syntax=*
     single_part_retrieve=True,  # 4

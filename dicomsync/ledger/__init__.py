@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dicomsync.ledger.reader import Outcome, Reader
     from dicomsync.ledger.removals import Removal, RootRow
     from dicomsync.ledger.retries import Scope
-    from dicomsync.ledger.rows import DueStudy, FileRow, NewFile, Scan, ends
+    from dicomsync.ledger.rows import Arrival, DueStudy, FileRow, NewFile, Scan, ends
     from dicomsync.ledger.standing import Counts, Standing
     from dicomsync.ledger.stored_reader import StoredReader
     from dicomsync.ledger.writer import Ledger
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RESOLVING",
+    "Arrival",
     "Conflict",
     "ConflictSum",
     "Copy",
@@ -49,7 +50,7 @@ _MODULES = {
     "reader": ("Outcome", "Reader"),
     "removals": ("Removal", "RootRow"),
     "retries": ("Scope",),
-    "rows": ("DueStudy", "FileRow", "NewFile", "Scan", "ends"),
+    "rows": ("Arrival", "DueStudy", "FileRow", "NewFile", "Scan", "ends"),
     "standing": ("Counts", "Standing"),
     "stored_reader": ("StoredReader",),
     "writer": ("Ledger",),

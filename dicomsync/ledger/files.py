@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dicomsync.ledger import many
 from dicomsync.ledger.rows import FileRow, NewFile, Scan
 from dicomsync.model import FileState, Source, StatKey
 
+_PUT_FILES = """INSERT INTO files (directory_id, name, shown, size_bytes, mtime_ns, ctime_ns, inode,
+        state, reason, detail, instance_id, place, seen_at)
+    VALUES {rows}
+    ON CONFLICT (directory_id, name) DO UPDATE SET size_bytes = excluded.size_bytes,
+        mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode,
+        state = excluded.state, reason = excluded.reason, detail = excluded.detail,
+        instance_id = excluded.instance_id, place = excluded.place"""
 _PATH = "CAST(d.path || '/' || f.name AS BLOB)"  # joining makes text of the bytes; the cast takes them back
 
 
@@ -139,26 +148,26 @@ class FileVerbs:
 
     def put_file(self, file: NewFile, wall: float) -> int:
         """Record a file as it is now; gives its row."""
-        key = file.key
-        values = (key.size_bytes, key.mtime_ns, key.ctime_ns, key.inode)
-        values_now = (*values, file.state, file.reason, file.detail, file.instance_id, file.place)
-        row = self._db.execute(
-            """INSERT INTO files (directory_id, name, shown, size_bytes, mtime_ns, ctime_ns, inode,
-                state, reason, detail, instance_id, place, seen_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (directory_id, name) DO UPDATE SET size_bytes = excluded.size_bytes,
-                mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode,
-                state = excluded.state, reason = excluded.reason, detail = excluded.detail,
-                instance_id = excluded.instance_id, place = excluded.place
-            RETURNING id""",
-            (file.directory_id, file.name, _shown(file.name), *values_now, wall),
-        ).fetchone()
+        row = many.execute(self._db, f"{_PUT_FILES} RETURNING id", [_put(file, wall, file.instance_id)])[0]
         if file.state is FileState.READY:
-            self._db.execute(
-                "UPDATE folders SET filed_at = ? WHERE id = (SELECT folder_id FROM directories WHERE id = ?)",
-                (wall, file.directory_id),
-            )
+            self._filed([file], wall)
         return int(row[0])
+
+    def put_whole(self, files: Sequence[tuple[NewFile, int]], wall: float) -> None:
+        """Record whole files as they are now, no name twice, each with the instance it holds."""
+        many.execute(self._db, _PUT_FILES, [_put(file, wall, instance_id) for file, instance_id in files])
+        self._filed((file for file, _ in files), wall)
+
+    def _filed(self, files: Iterable[NewFile], wall: float) -> None:
+        """Record of the folders of whole files that something came."""
+        many.execute(
+            self._db,
+            """WITH given (id) AS (VALUES {rows})
+            UPDATE folders SET filed_at = ?
+            WHERE id IN (SELECT folder_id FROM directories WHERE id IN given)""",
+            [(directory_id,) for directory_id in {file.directory_id for file in files}],
+            (wall,),
+        )
 
     def file(self, file_id: int) -> tuple[int, bytes, FileRow] | None:
         """Give one file's directory row, its path and its row."""
@@ -233,6 +242,19 @@ def source_of(
     )
 
 
+def sources_of(db: sqlite3.Connection, instances: Sequence[int]) -> Mapping[int, Source | None]:
+    """Give of each of these instances what `source_of` does."""
+    rows = many.execute(
+        db,
+        f"""SELECT f.instance_id, f.id, {_PATH}, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode
+        FROM files f JOIN directories d ON d.id = f.directory_id
+        WHERE f.instance_id IN (VALUES {{rows}}) AND f.state = 'ready' ORDER BY 3 DESC""",
+        [(one,) for one in instances],
+    )
+    found = {row[0]: Source(row[1], bytes(row[2]), StatKey(*row[3:])) for row in rows}  # the last stays
+    return {one: found.get(one) or _kept(db, one) for one in instances}
+
+
 def _kept(db: sqlite3.Connection | sqlite3.Cursor, instance_id: int) -> Source | None:
     """Give the copy that was kept of an instance, where a person takes its deletion back.
 
@@ -253,6 +275,13 @@ def _shown(name: bytes) -> str | None:
     except UnicodeDecodeError:
         return name.decode("utf-8", "backslashreplace")
     return None
+
+
+def _put(file: NewFile, wall: float, instance_id: int | None) -> tuple[Any, ...]:
+    key = file.key
+    what = (file.directory_id, file.name, _shown(file.name))
+    seen = (key.size_bytes, key.mtime_ns, key.ctime_ns, key.inode)
+    return (*what, *seen, file.state, file.reason, file.detail, instance_id, file.place, wall)
 
 
 def _scan(folder: bytes, row: tuple[Any, ...]) -> Scan:

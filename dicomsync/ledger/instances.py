@@ -6,12 +6,26 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from dicomsync.claims import Known
+from dicomsync.ledger import many
 from dicomsync.ledger.conditions import CLAIMED, UNCLAIMED, WAITING
-from dicomsync.ledger.files import FileVerbs
-from dicomsync.ledger.rows import DueStudy
+from dicomsync.ledger.files import FileVerbs, sources_of
+from dicomsync.ledger.rows import Arrival, DueStudy
 from dicomsync.model import Due, InstanceState, Transition, Whole
 
 _STUDIES_CACHED = 10_000
+
+_ADD_INSTANCES = """INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid,
+        transfer_syntax_uid, size_bytes, preamble, sha256, state, reason, seen_at, due_at, live)
+    VALUES {rows}"""
+
+_MOVE = """WITH given (id, sha256) AS (VALUES {rows})
+    UPDATE instances SET state = ?, reason = ?,
+        detail = coalesce(nullif(?, ''), CASE WHEN state = 'unconfirmed' THEN detail ELSE '' END),
+        due_at = ?,
+        attempts = attempts + ?, unclear = unclear + ?, looks = ?, together = ?,
+        sha256 = coalesce(given.sha256, instances.sha256),
+        stored_at = coalesce(stored_at, ?), verified_at = coalesce(?, verified_at)
+    FROM given WHERE instances.id = given.id RETURNING study_id"""
 
 
 class InstanceVerbs(FileVerbs):
@@ -60,6 +74,16 @@ class InstanceVerbs(FileVerbs):
         self._study_ids[study_instance_uid] = int(row[0])
         return int(row[0])
 
+    def taken(self, uids: Iterable[str]) -> set[str]:
+        """Say under which of these SOP Instance UIDs the ledger has an instance."""
+        wanted = [(uid,) for uid in uids]
+        rows: list[tuple[str]] = []
+        for which in (CLAIMED, UNCLAIMED):  # one partial index each
+            query = f"""SELECT sop_instance_uid FROM instances
+                WHERE sop_instance_uid IN (VALUES {{rows}}) AND {which}"""
+            rows += many.execute(self._db, query, wanted)
+        return {row[0] for row in rows}
+
     def add_instance(
         self,
         whole: Whole,
@@ -72,29 +96,45 @@ class InstanceVerbs(FileVerbs):
         live: bool = False,
     ) -> int:
         """Record a new instance; gives its row."""
+        row = self._row_of(whole, state, reason, wall, due_at, sha256, live)
+        return int(many.execute(self._db, f"{_ADD_INSTANCES} RETURNING id", [row])[0][0])
+
+    def add_arrivals(self, arrivals: Sequence[Arrival], wall: float, due_at: float) -> None:
+        """Record new instances, each with its file; no SOP Instance UID twice, and none that is taken."""
+        rows = [
+            self._row_of(one.whole, one.state, one.reason, wall, due_at, None, one.live) for one in arrivals
+        ]
+        found = many.execute(self._db, f"{_ADD_INSTANCES} RETURNING sop_instance_uid, id", rows)
+        by_uid: dict[str, int] = dict(found)
+        self.put_whole([(one.file, by_uid[one.whole.sop_instance_uid]) for one in arrivals], wall)
+
+    def _row_of(
+        self,
+        whole: Whole,
+        state: InstanceState,
+        reason: str,
+        wall: float,
+        due_at: float,
+        sha256: bytes | None,
+        live: bool,
+    ) -> tuple[object, ...]:
         study_id = self.study(whole.study_instance_uid, wall)
-        cursor = self._db.execute(
-            """INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid,
-                transfer_syntax_uid, size_bytes, preamble, sha256, state, reason, seen_at, due_at, live)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-            (
-                study_id,
-                whole.series_instance_uid,
-                whole.sop_instance_uid,
-                whole.sop_class_uid,
-                whole.transfer_syntax_uid,
-                whole.key.size_bytes,
-                whole.preamble,
-                sha256,
-                state,
-                reason,
-                wall,
-                due_at,
-                int(live),
-            ),
-        )
         self._touched.add(study_id)
-        return int(cursor.lastrowid or 0)
+        return (
+            study_id,
+            whole.series_instance_uid,
+            whole.sop_instance_uid,
+            whole.sop_class_uid,
+            whole.transfer_syntax_uid,
+            whole.key.size_bytes,
+            whole.preamble,
+            sha256,
+            state,
+            reason,
+            wall,
+            due_at,
+            int(live),
+        )
 
     def rewrite_instance(self, instance_id: int, whole: Whole, sha256: bytes | None, wall: float) -> None:
         """Record that an instance the archive does not have has other content now.
@@ -134,36 +174,28 @@ class InstanceVerbs(FileVerbs):
         self._db.execute("UPDATE instances SET sha256 = ? WHERE id = ?", (sha256, instance_id))
 
     def move(self, transitions: Iterable[Transition], wall: float, due_at: Sequence[float]) -> None:
-        """Change where instances are; `due_at` are the moments they are due again.
+        """Change where instances are, none of them twice; `due_at` are the moments they are due again.
 
         What an archive said when it left an instance in doubt stays beside it while it is asked.
         """
+        groups: dict[tuple[object, ...], list[tuple[int, bytes | None]]] = {}
         for change, due in zip(transitions, due_at, strict=True):
-            stored = wall if change.state is InstanceState.STORED else None
-            row = self._db.execute(
-                """UPDATE instances SET state = ?, reason = ?,
-                    detail = coalesce(nullif(?, ''), CASE WHEN state = 'unconfirmed' THEN detail ELSE '' END),
-                    due_at = ?,
-                    attempts = attempts + ?, unclear = unclear + ?, looks = ?, together = ?,
-                    sha256 = coalesce(?, sha256),
-                    stored_at = coalesce(stored_at, ?), verified_at = coalesce(?, verified_at)
-                WHERE id = ? RETURNING study_id""",
-                (
-                    change.state,
-                    change.reason,
-                    change.detail,
-                    due,
-                    int(change.counts),
-                    int(change.unclear),
-                    change.looks,
-                    change.together,
-                    change.sha256,
-                    stored,
-                    wall if change.verified else None,
-                    change.instance_id,
-                ),
-            ).fetchone()
-            self._touched.add(int(row[0]))
+            becomes: tuple[object, ...] = (
+                change.state,
+                change.reason,
+                change.detail,
+                due,
+                int(change.counts),
+                int(change.unclear),
+                change.looks,
+                change.together,
+                wall if change.state is InstanceState.STORED else None,
+                wall if change.verified else None,
+            )
+            groups.setdefault(becomes, []).append((change.instance_id, change.sha256))
+        for becomes, instances in groups.items():
+            rows = many.execute(self._db, _MOVE, instances, becomes)
+            self._touched.update(row[0] for row in rows)
 
     def has_sha256(self, instance_id: int) -> bool:
         """Say whether the bytes of an instance were read already."""
@@ -249,7 +281,8 @@ class InstanceVerbs(FileVerbs):
             WHERE {condition} ORDER BY i.due_at LIMIT ?""",
             values,
         ).fetchall()
-        return [Due(*(*row, self.source(row[0]))) for row in rows]
+        sources = sources_of(self._db, [row[0] for row in rows])
+        return [Due(*(*row, sources[row[0]])) for row in rows]
 
     def next_due(self) -> float | None:
         """Say when the next thing is due: a batch, or a question to the archive."""
@@ -276,9 +309,12 @@ class InstanceVerbs(FileVerbs):
             (study_id, wall, len(batch), size_bytes),
         )
         batch_id = int(cursor.lastrowid or 0)
-        self._db.executemany(
-            "UPDATE instances SET state = 'sending', reason = 'sent', batch_id = ? WHERE id = ?",
-            [(batch_id, due.instance_id) for due in batch],
+        many.execute(
+            self._db,
+            """WITH given (id) AS (VALUES {rows})
+            UPDATE instances SET state = 'sending', reason = 'sent', batch_id = ? WHERE id IN given""",
+            [(due.instance_id,) for due in batch],
+            (batch_id,),
         )
         self._touched.add(study_id)
         return batch_id

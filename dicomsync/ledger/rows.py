@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicomsync.model import DUE, FileState, InstanceState, StatKey
+from dicomsync.model import DUE, FileState, InstanceState, StatKey, Whole
 
 
 def asked_for(text: str) -> str:
@@ -37,6 +37,17 @@ class NewFile:
     detail: str = ""
     instance_id: int | None = None
     place: int = 0  # what its folder was when it was seen (`FileVerbs.place`)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A new instance: where it begins, and the file that it was found in."""
+
+    whole: Whole
+    file: NewFile
+    state: InstanceState
+    reason: str
+    live: bool
 
 
 @dataclass(frozen=True, slots=True)

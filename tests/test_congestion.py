@@ -1,0 +1,139 @@
+"""How much at once an archive takes, found by trying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicomsync.congestion import (
+    FIRST_REQUESTS,
+    LONG_SECONDS,
+    REST_ROUNDS,
+    ROUND_ANSWERS,
+    SMALLEST_SHARE,
+    Answered,
+    Window,
+)
+
+BATCH = 26_000_000
+
+
+def rounds(window: Window, seconds: Callable[[int], float], times: int) -> Window:
+    """Answer that many whole rounds; a request takes so long with so many on their way."""
+    for _ in range(times):
+        for _ in range(ROUND_ANSWERS * window.requests):
+            before = window
+            window = window.after(Answered(50, BATCH, seconds(before.requests), before.requests))
+            if window.requests != before.requests:
+                break
+    return window
+
+
+def all_parallel(_: int) -> float:
+    return 0.2
+
+
+def all_in_turn(requests: int) -> float:
+    return 0.2 * requests
+
+
+def up_to(most: int) -> Callable[[int], float]:
+    """Give an archive, or a line, that does so many at a time and lets the others wait."""
+    return lambda requests: 0.2 * max(1.0, requests / most)
+
+
+@pytest.mark.parametrize(
+    ("most", "first"), [(1, 1), (2, 2), (4, 4), (8, FIRST_REQUESTS), (64, FIRST_REQUESTS)]
+)
+def test_it_begins_with_what_suits_most_archives_and_never_above_what_is_allowed(
+    most: int, first: int
+) -> None:
+    assert (Window.first(most).requests, Window.first(most).share) == (first, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "most", "found"),
+    [
+        (all_parallel, 8, 8),
+        (all_parallel, 64, 64),
+        (all_in_turn, 8, FIRST_REQUESTS),
+        (up_to(2), 8, FIRST_REQUESTS),
+        (up_to(6), 8, 6),
+        (up_to(6), 5, 5),
+    ],
+    ids=["gains up to 8", "gains up to 64", "one core", "two cores", "six", "six, and 5 allowed"],
+)
+def test_one_request_more_goes_as_long_as_that_makes_it_faster(
+    seconds: Callable[[int], float], most: int, found: int
+) -> None:
+    window = rounds(Window.first(most), seconds, 2 * most)
+    assert window.proved == found
+
+
+def test_a_trial_that_made_nothing_faster_is_taken_back_and_not_repeated_soon() -> None:
+    tried = rounds(Window.first(8), all_in_turn, 1)
+    assert tried.requests == FIRST_REQUESTS + 1
+    back = rounds(tried, all_in_turn, 1)
+    assert (back.requests, back.proved) == (FIRST_REQUESTS, FIRST_REQUESTS)
+    assert rounds(back, all_in_turn, REST_ROUNDS).requests == FIRST_REQUESTS
+    assert rounds(back, all_in_turn, REST_ROUNDS + 1).requests == FIRST_REQUESTS + 1
+
+
+def test_an_archive_that_became_slow_gets_half_as_many() -> None:
+    proved = rounds(Window.first(8), all_parallel, 8)
+    assert proved.requests == 8
+    slow = rounds(proved, lambda _: 0.5, 1)
+    assert (slow.requests, slow.share) == (4, 1.0)
+    assert rounds(slow, all_parallel, 12).requests == 8, "and finds its way back"
+
+
+def test_an_archive_a_little_slower_than_before_keeps_what_it_has() -> None:
+    proved = rounds(Window.first(8), all_parallel, 8)
+    assert rounds(proved, lambda _: 0.3, 3).requests == 8
+
+
+def test_an_archive_in_trouble_gets_half_as_many_of_half_the_size_down_to_one_and_not_to_none() -> None:
+    window = Window.first(8).troubled()
+    assert (window.requests, window.share) == (2, 0.5)
+    for _ in range(10):
+        window = window.troubled()
+    assert (window.requests, window.share) == (1, SMALLEST_SHARE)
+    assert rounds(window, all_parallel, 30).requests == 8
+    assert rounds(window, all_parallel, 30).share == 1.0
+
+
+def test_a_request_that_takes_long_makes_the_next_smaller_and_quick_ones_let_it_grow() -> None:
+    window = Window.first(4)
+    long = Answered(50, BATCH, LONG_SECONDS + 1, 1)
+    assert window.after(long).share == 0.5
+    assert window.after(long).after(long).share == 0.25
+    between = Answered(50, BATCH, 0.6 * LONG_SECONDS, 1)
+    assert window.after(long).after(between).share == 0.5
+    quick = Answered(50, BATCH, 0.1, 1)
+    assert window.after(long).after(quick).share == 0.625
+    assert window.after(quick).share == 1.0
+
+
+def test_answers_that_came_while_fewer_were_on_their_way_say_nothing() -> None:
+    window = Window.first(8)
+    for _ in range(100):
+        window = window.after(Answered(50, BATCH, 0.2, 3))
+    assert window == Window.first(8)
+
+
+@given(
+    st.integers(1, 64),
+    st.lists(st.tuples(st.floats(0, 500), st.integers(0, 70), st.booleans()), max_size=300),
+)
+def test_whatever_comes_the_window_stays_within_its_bounds(
+    most: int, answers: list[tuple[float, int, bool]]
+) -> None:
+    window = Window.first(most)
+    for seconds, abreast, troubled in answers:
+        window = window.troubled() if troubled else window.after(Answered(1, 0, seconds, abreast))
+        assert 1 <= window.requests <= most
+        assert 1 <= window.proved <= window.requests
+        assert SMALLEST_SHARE <= window.share <= 1.0
