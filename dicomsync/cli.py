@@ -29,6 +29,8 @@ def main() -> None:
         click.echo(f"Error: {error.message}", err=True)
         if error.hint:
             click.echo(error.hint, err=True)
+        if error.exit_code in LINKED:
+            click.echo(f"More: dicomsync help {error.exit_code}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -40,6 +42,9 @@ def main() -> None:
         )
         sys.exit(1)
 
+
+LINKED = frozenset({1, 21, 22, 73})
+"""The exit codes of errors of which the pages say more than the error itself."""
 
 EXIT_CODES = """\b
 Exit codes:

@@ -171,6 +171,7 @@ def _file(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
     ]
     if row["reason"]:
         lines.append(f"  why: {_why(row['reason'], row['detail'])}")
+        lines.append(f"  more: `dicomsync help {row['reason']}`")
     lines += _history(reader, "file", row["id"])
     if ahead := _file_next(state, row["reason"]):
         lines.append(f"  next: {ahead}")
@@ -199,6 +200,7 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
     elif row["reason"]:
         detail = "" if row["reason"] == RESOLVING else row["detail"]  # there it is for the way back
         lines.append(f"  why: {_why(row['reason'], detail)}")
+        lines.append(f"  more: `dicomsync help {row['reason']}`")
     if state is InstanceState.CONFLICT and row["likeness"]:
         lines.append(f"  compared: {_likeness(row['likeness'])}")
     if row["batch_id"] is not None:

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from dicomsync import failures, words
-from dicomsync.deletion import Rules
 from dicomsync.handles import handle
 
 if TYPE_CHECKING:
+    from dicomsync.deletion import Rules
     from dicomsync.ledger import Reader, Removal, RootRow, Standing
 
 EXAMPLES = 5

@@ -100,8 +100,9 @@ def _concerns(status: dict[str, Any]) -> list[str]:
     lines = [""] if status["concerns"] else []
     for one in status["concerns"]:
         since = "" if one["seconds"] is None else f" ({words.span(one['seconds'])})"
-        lines += [f"{_SIGNS[Level(one['level'])]:<3}{one['words']}{since}", f"      {one['todo']}"]
-    return lines
+        said = f"{_SIGNS[Level(one['level'])]:<3}{one['words']}{since}"
+        lines += [f"{said}  [{one['code']}]", f"      {one['todo']}"]
+    return [*lines, "", "In brackets: `dicomsync help CODE` says more."] if lines else []
 
 
 def daemon(told: dict[str, Any]) -> str:

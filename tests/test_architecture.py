@@ -95,6 +95,7 @@ MAP: dict[str, str] = {
     "telling": "alerting certificates config facts hands ledger model pacing statusfile wiring",
     "facts": "concerns handles ledger mirror_report states",
     "statusfile": "concerns facts ledger model pacing",
+    "guide": "",
     "summary": "service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
@@ -105,9 +106,9 @@ MAP: dict[str, str] = {
     " secrecy status words jinja2 markupsafe prometheus_client starlette uvicorn",
     "cli": "click commands errors secrecy",
     "commands": "byhand click compare concerns config daemon demo dicomweb doctor errors explain facts"
-    " failures forecast handles handover jobs ledger logs mirror_orders mirror_report model notify orders"
-    " progress report resolution roots sandbox scan service setup status summary upkeep verify web wiring"
-    " words",
+    " failures forecast guide handles handover jobs ledger logs mirror_orders mirror_report model notify"
+    " orders progress report resolution roots sandbox scan service setup status summary upkeep verify web"
+    " wiring words",
     "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli secrecy",

@@ -724,3 +724,28 @@ def test_without_a_backlog_live_studies_get_every_transfer(
     assert len(world.hands.kept) == 2
     world.hands.release()
     world.die()
+
+
+def test_a_backfill_that_finds_nothing_to_do_asks_the_archive_nothing(world: World) -> None:
+    world.put("1.dcm", "1.2.3.1")
+    world.until_done()
+    world.archive.down = True
+    world.again()
+    world.until_done(10)
+    assert world.engine.finished
+    assert world.engine.delivery.circuit.failures == 0
+
+
+def test_an_archive_that_is_needed_late_is_knocked_at_as_often_as_one_at_the_start(world: World) -> None:
+    world.die()
+    world.settle_seconds, world.archive.down = 60.0, True
+    world.put("1.dcm", "1.2.3.1", fresh=True)
+    world.start()
+    world.passes(59)
+    delivery = world.engine.delivery
+    assert delivery.circuit.failures == 0
+    while not delivery.circuit.failures:
+        world.passes(1)
+    assert not delivery.failed_to_reach
+    world.passes(60)
+    assert delivery.failed_to_reach

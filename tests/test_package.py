@@ -90,6 +90,7 @@ def test_installed_it_has_all_in_its_place_and_runs_nothing(package: Package) ->
     assert "dicomsync init /etc/dicomsync/main.toml" in package.said
     assert package.ran == ""
     assert ask("dicomsync", "--version").startswith("dicomsync 0.")
+    assert ask("dicomsync", "help", "73").startswith("Exit code 73")  # by the page that the wheel brings
     assert ask("stat", "--format=%a %U:%G", "/etc/dicomsync") == "2750 root:dicomsync"
     assert ask("dpkg-query", "--show", "--showformat=${Conffiles}", "dicomsync").split()[0] == EXAMPLE
     for path in (
@@ -97,6 +98,7 @@ def test_installed_it_has_all_in_its_place_and_runs_nothing(package: Package) ->
         "/usr/share/man/man1/dicomsync-ledger-check.1.gz",
         f"{DOCUMENTS}/when-something-is-wrong.md",
         f"{DOCUMENTS}/changelog.gz",
+        f"{DOCUMENTS}/examples/datasette.json",
     ):
         ask("test", "-s", path)
     assert ask("dpkg", "--verify", "dicomsync") == ""

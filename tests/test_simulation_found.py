@@ -143,6 +143,12 @@ FOUND: dict[str, tuple[int, Program]] = {
          ("mistake", 2391, 2785), ("rename", 3991, 2946), ("mount", 1200, 3741), ("mistake", 1244, 3668),
          ("mirror", 1714, 3321), ("remove", 899, 331), ("long", 3050, 977)],
     ),
+    # it was moved, and hidden below a mount before anybody could see it: the judge wanted it spared
+    "a file that was hidden at once": (
+        104000107,
+        [("mirror", 960, 574), ("fresh", 2144, 2006), ("mistake", 2479, 1517), ("rename", 2337, 1727),
+         ("mount", 351, 2459)],
+    ),
 }  # fmt: skip
 
 

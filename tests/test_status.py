@@ -28,7 +28,9 @@ def test_what_is_wrong_and_what_helps_come_first(site: Site, tmp_path: Path) -> 
     told = site.run("status", "-c", site.config_file).out.splitlines()
     assert told[0].startswith("4 instances still due, and no daemon or backfill is running")
     assert f"      dicomsync backfill -c {site.config_file}" in told
-    assert any(re.fullmatch(r"!  1 file held: not whole, or not readable \(.*\)", line) for line in told)
+    assert any(
+        re.fullmatch(r"!  1 file held: not whole, or not readable \(.*\)  \[held\]", line) for line in told
+    )
     assert told.index("Instances") > told.index(f"      dicomsync explain -c {site.config_file}")
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": ("tryout", "Show the whole way in a minute."),
     "doctor": ("prepare", "Check config, folders, ledger and archive."),
     "explain": ("look", "Tell the life of one file, study or instance."),
+    "help": ("help", "Say what a word in a message means, and what to do."),
     "init": ("prepare", "Write a config."),
     "ledger": ("ledger", "Look after the ledger: info, backup, check, rebuild, rebind, prune."),
     "metrics": ("watching", "Print metrics for Prometheus."),

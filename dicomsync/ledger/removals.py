@@ -6,11 +6,13 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dicomsync.deletion import Root
 from dicomsync.ledger.conditions import OPEN
-from dicomsync.model import Due
+
+if TYPE_CHECKING:
+    from dicomsync.deletion import Root
+    from dicomsync.model import Due
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,19 @@ def _root(
 ) -> RootRow:
     kept = None
     if identity is not None:
+        from dicomsync.deletion import Root  # `status` needs none where nothing is mirrored
+
         values = json.loads(identity)
         kept = Root(**(values | {"nested": tuple(bytes.fromhex(one) for one in values["nested"])}))
     return RootRow(root_id, bytes(path), mode, kept, seconds, unhealthy, frozen, frozen_at)
 
 
-def removals_of(rows: Iterable[Sequence[Any]]) -> list[Removal]:
+def removals_of(rows: Sequence[Sequence[Any]]) -> list[Removal]:
     """Read rows of `removals` with their instances."""
+    if not rows:  # as for nearly every file that is recorded
+        return []
+    from dicomsync.model import Due
+
     return [
         Removal(
             row[0],

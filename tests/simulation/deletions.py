@@ -9,6 +9,7 @@ from .history import (
     DAY_SECONDS,
     EPSILON,
     FLASH_SECONDS,
+    HIDDEN,
     SLACK_SECONDS,
     FullPass,
     Grounds,
@@ -94,7 +95,7 @@ class Deletions(History):
             blob = self._instance(data)
             if key not in (data, blob.sop if blob else b""):
                 continue
-            if path.startswith(b"hidden:"):
+            if path.startswith(HIDDEN):
                 return True
             passes = self.grounds[self._folder(path)].passes
             if any(one.whole and one.began.step > max(at.step, since.step) for one in passes):

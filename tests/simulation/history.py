@@ -29,6 +29,7 @@ JUMP_SECONDS = 300.0  # by which the clocks may part
 FLASH_SECONDS = 300.0  # for so long a folder may be another between two looks, and nobody knows
 SLACK_SECONDS = 600.0  # for what a clock that is set by less than a jump does to times of day
 EPSILON = 1e-6
+HIDDEN = b"hidden:"  # before the path of what a mount hides, or a disk that is away has
 OPEN = "stage IN ('left', 'absent', 'confirmed', 'grace', 'deleting')"
 
 
@@ -138,7 +139,7 @@ class History:
         seen = {
             path: data  # what the patterns leave out was never seen, unless it was before they did
             for path, data in everything.items()
-            if path in before or not self._left_out(path)
+            if path in before or not (self._left_out(path) or self._never_seen(path))
         }
         self._places = {
             path: before[path] if path in before and before[path][0] == data else (data, now)
@@ -158,6 +159,14 @@ class History:
             if key not in keys and spans[-1].until is None:
                 spans[-1].until = now
 
+    def _never_seen(self, path: bytes) -> bool:
+        """Say whether this was hidden before a full pass could come by it."""
+        if not path.startswith(HIDDEN):
+            return False
+        _, since = self._places.get(path.removeprefix(HIDDEN), (b"", None))
+        passes = self.grounds[self._folder(path)].passes
+        return since is None or not any(one.whole and one.began.step > since.step for one in passes)
+
     def _all_files(self) -> Iterator[tuple[bytes, bytes]]:
         """Give what is there, seen or hidden by a mount that was lost, or another disk."""
         site = self._site
@@ -167,7 +176,7 @@ class History:
         hidden += [(path, below) for path, (below, _) in site.mirrors.mounted.items()]
         for path, node in hidden:
             for at, one in _files(path, node):
-                yield b"hidden:" + at, one.data
+                yield HIDDEN + at, one.data
 
     def _let_go(self, path: bytes, node: Node) -> bool:
         """Say whether a person enrolled another folder in the place of this one, which is away."""
@@ -181,7 +190,7 @@ class History:
         return blobs.by_data().get(data)
 
     def _folder(self, path: bytes) -> bytes:
-        path = path.removeprefix(b"hidden:")
+        path = path.removeprefix(HIDDEN)
         return next(root for root in self.grounds if path.startswith(root + b"/"))
 
     def healthy(self, one: Grounds) -> bool:
@@ -309,7 +318,7 @@ class History:
 
     def _left_out(self, path: bytes) -> bool:
         """Say whether the config leaves a path out, by its own name or a directory's."""
-        place = path.removeprefix(b"hidden:").decode("utf-8", "surrogateescape")
+        place = path.removeprefix(HIDDEN).decode("utf-8", "surrogateescape")
         names = place.lower().split("/")[2:]
         return any(fnmatch(name, one) for name in names for one in self._excluded)
 
