@@ -522,10 +522,8 @@ MUTANTS = (
         "I7",
         "a study that is not in the archive yet may have two requests on their way",
         "delivery.py",
-        """\
-                if self._may_take(one)
-""",
-        "",
+        "live=kind) if self._may_take(one)]",
+        "live=kind)]",
         ("tests/test_engine.py::test_one_request_a_study_is_on_its_way_at_a_time",),
     ),
     Mutant(
