@@ -53,7 +53,7 @@ MAP: dict[str, str] = {
     "ledger": "claims deletion errors model mounts sqlite_utils states",
     "enrolment": "claims failures handles jobs ledger model work",
     "passes": "names scan handles ledger model pulse work",
-    "pulse": "handles ledger model work",
+    "pulse": "ledger model work",
     "resolution": "errors ledger model",
     "mirror_orders": "deletion errors ledger",
     "orders": "errors ledger mirror_orders model resolution",
@@ -61,7 +61,7 @@ MAP: dict[str, str] = {
     "control": "errors",
     "suspects": "ledger model pulse",
     "intake": "enrolment jobs passes pulse scan settle suspects ledger model work",
-    "delivery": "batching dicomweb jobs rules pacing handles ledger model scan work",
+    "delivery": "batching dicomweb jobs rules pacing handles ledger model scan words work",
     "audit": "delivery dicomweb handles jobs ledger model pacing rules work",
     "evidence": "deletion delivery dicomweb handles intake ledger model passes removal roots work",
     "mirroring": "deletion delivery evidence handles intake jobs ledger model pacing removal rules work",
@@ -78,8 +78,8 @@ MAP: dict[str, str] = {
     "serving": "config engine errors ledger mirror_orders orders resolution wiring",
     "handover": "config control engine errors ledger mirror_orders model orders resolution scan"
     " service visits wiring",
-    "daemon": "config control dicomweb engine errors handles hands ledger model notify pacing service"
-    " serving telling watch wiring words work",
+    "daemon": "concerns config control dicomweb engine errors handles hands ledger model notify pacing"
+    " renewals service serving telling watch wiring words work",
     "mirror_report": "deletion failures handles ledger words",
     "status": "concerns errors failures ledger mirror_report states words",
     "explain": "compare handles ledger model failures scan status words",
@@ -90,7 +90,8 @@ MAP: dict[str, str] = {
     "receivers": "dicomweb errors",
     "alerting": "alerts concerns hands ledger model receivers",
     "certificates": "dicomweb errors",
-    "telling": "alerting certificates config facts hands ledger model pacing statusfile wiring",
+    "renewals": "dicomweb",
+    "telling": "alerting certificates concerns config facts hands ledger model pacing statusfile wiring",
     "facts": "concerns handles ledger mirror_report states",
     "statusfile": "concerns facts ledger model pacing",
     "summary": "service status words",
