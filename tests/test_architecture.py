@@ -97,8 +97,8 @@ MAP: dict[str, str] = {
     "summary": "service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
-    "doctor": "alerting alerts byhand certificates config deletion dicomweb errors ledger model mounts"
-    " reasons receivers roots samples scan watch wiring words",
+    "doctor": "alerting alerts byhand certificates concerns config deletion dicomweb errors ledger model"
+    " mounts reasons receivers roots samples scan watch wiring words",
     "demo": "config explain facts ledger progress samples sandbox service status summary words",
     "web": "addresses concerns config dicomweb errors facts failures handles ledger mirror_report model"
     " secrecy status words jinja2 markupsafe prometheus_client starlette uvicorn",
