@@ -135,8 +135,7 @@ def headline(facts: Facts, found: list[Concern]) -> str:
         since = f" (for {words.span(worst.seconds)})" if worst.seconds and worst.level is Level.WRONG else ""
         end = "" if worst.words.endswith("?") and not since else "."
         return f"{worst.words[0].upper()}{worst.words[1:]}{since}{end}{more}"
-    counts = facts["counts"]
-    due = sum(counts[state] for state in ("pending", "sending", "unconfirmed"))
+    counts, due = facts["counts"], _due(facts)
     if due:
         oldest = facts["oldest_pending_seconds"] or 0.0
         how = "Slow" if any(one.code == "late" for one in found) else "All is well"
@@ -144,6 +143,19 @@ def headline(facts: Facts, found: list[Concern]) -> str:
     if not counts["stored"] and not facts["files"]["ready"]:
         return "All is well: nothing has been found yet."
     return "All is well: everything that was found is stored."
+
+
+def line(facts: Facts) -> str:
+    """Say judged facts in one line, for a log and the service manager: the headline, and what is due."""
+    due = _due(facts)
+    if not due or facts["level"] in (Level.WELL, Level.NOTE):
+        return str(facts["headline"])
+    oldest = words.span(facts["oldest_pending_seconds"] or 0.0)
+    return f"{facts['headline']} {words.count(due, 'instance')} due, the oldest for {oldest}."
+
+
+def _due(facts: Facts) -> int:
+    return sum(facts["counts"][state] for state in ("pending", "sending", "unconfirmed"))
 
 
 def concerns(facts: Facts, how: How) -> Iterator[Concern]:
@@ -165,7 +177,7 @@ def concerns(facts: Facts, how: How) -> Iterator[Concern]:
 
 def _daemon(facts: Facts, how: How) -> Iterator[Concern]:
     daemon = facts["daemon"]
-    due = sum(facts["counts"][state] for state in ("pending", "sending", "unconfirmed"))
+    due = _due(facts)
     other = daemon["other_pid"]
     busy = f"; process {other} has the ledger (a backfill, or a daemon that starts?)" if other else ""
     start = f"systemctl start {how.service}" if how.service else how.run("run")
@@ -184,11 +196,13 @@ def _daemon(facts: Facts, how: How) -> Iterator[Concern]:
 
 def _ledger(facts: Facts, how: How) -> Iterator[Concern]:
     ledger, doubt = facts["ledger"], facts["doubt"]
-    if ledger["blocked"]:
-        told = f"{ledger['blocked']}: nothing is sent until it can be written"
-        yield Concern("ledger-blocked", Level.WRONG, told, None, how.run("doctor"))
     free, least = ledger["free_bytes"], facts["limits"]["free_bytes"]
-    if free is not None and free < least:
+    if ledger["blocked"]:
+        why = ledger["blocked"][0].lower() + ledger["blocked"][1:]
+        room = f" ({words.size(free)} free)" if free is not None and free < least else ""
+        told = f"{why}{room}: nothing is sent until it can be written; then it goes on by itself"
+        yield Concern("ledger-blocked", Level.WRONG, told, ledger["blocked_seconds"], how.run("doctor"))
+    elif free is not None and free < least:
         level = Level.WRONG if free < least * TOO_LITTLE else Level.PERSON
         told = f"{words.size(free)} free where the ledger is: free some, with a full disk nothing is sent"
         yield Concern("ledger-disk", level, told, None, how.run("doctor"))
@@ -226,6 +240,10 @@ def _lateness(facts: Facts, how: How) -> Iterator[Concern]:
         yield Concern("stalled", Level.WRONG, told, answered or oldest, how.run("doctor"))
 
 
+_CURE = "see that it is mounted, and that dicomsync may read it"
+_CURES = {"Permission denied": "let the user that dicomsync runs as read it"}
+
+
 def _folder(folder: Facts, running: bool, how: How) -> Iterator[Concern]:
     number = str(folder["number"])
     name = f"folder {number}"
@@ -236,7 +254,7 @@ def _folder(folder: Facts, running: bool, how: How) -> Iterator[Concern]:
         told = f"{name} does not answer: is the server of this mount there? The others go on"
         yield Concern("folder-hangs", Level.WRONG, told, folder["hanging_seconds"], explain, number)
     if folder["lost"]:
-        told = f"{name} cannot be read ({folder['lost']}): is it mounted, and may dicomsync read it?"
+        told = f"{name} cannot be read ({folder['lost']}): {_CURES.get(folder['lost'], _CURE)}"
         yield Concern("folder-gone", Level.WRONG, told, folder["lost_seconds"], how.run("doctor"), number)
     elif folder["problems"]:
         told = (
@@ -349,6 +367,7 @@ _CAUSES = {
     "late": ("daemon", "ledger-blocked", "archive"),
     "stalled": ("daemon", "ledger-blocked", "archive"),
     "folder-silent": ("folder-gone", "folder-hangs"),
+    "ledger-disk": ("ledger-blocked",),
 }
 
 

@@ -16,20 +16,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from dicomsync import control, dicomweb, words
+from dicomsync import concerns, control, dicomweb, words
 from dicomsync.config import Config, warnings
 from dicomsync.engine import Engine
 from dicomsync.errors import LedgerDamaged, LedgerProblem, UsageProblem
 from dicomsync.handles import handle
 from dicomsync.hands import Threads
 from dicomsync.ledger import Ledger, Reader
-from dicomsync.model import DUE, Folder
+from dicomsync.model import Folder
 from dicomsync.notify import Notify
-from dicomsync.pacing import Circuit
+from dicomsync.pacing import Circuit, Trouble
+from dicomsync.renewals import Renewals
 from dicomsync.service import moment, open_ledger, tame_malloc
 from dicomsync.serving import Desk
 from dicomsync.telling import Telling
-from dicomsync.watch import EVENTS, STARTING, Watch
+from dicomsync.watch import Watch
 from dicomsync.wiring import (
     alerts_of,
     archive_of,
@@ -48,7 +49,6 @@ DRAIN_SECONDS = 20.0
 QUIESCE_SECONDS = 90.0  # longer than any healthy answer takes: after that only a new process is safe
 LEDGER_RETRY_SECONDS = 5.0
 STATUS_SECONDS = 5.0
-TROUBLE_SECONDS = 600.0  # how often a trouble that lasts is told again
 
 
 class Daemon:
@@ -68,13 +68,13 @@ class Daemon:
         self._say = say
         self._telling: Telling | None = None
         self._folders: Sequence[Folder] = ()
-        self._blocked = ""  # why the ledger cannot be written
+        self._blocked: tuple[str, float] | None = None  # why the ledger cannot be written, and since when
+        self._renewals = Renewals(archive_of(config.archive))
         self._load = load
         self._notify = notify
         self._stop = self._reload = False
         self._engine: Engine | None = None
         self._watch: Watch | None = None
-        self._told_watch: dict[bytes, str] = {}
         self._told_status = self._told_life = float("-inf")
 
     def run(self) -> int:
@@ -144,6 +144,7 @@ class Daemon:
             sends=self._sends,
             after_store=self._config.verify.after_store,
         )
+        self._renewals = Renewals(archive_of(self._config.archive))
         for warning in warnings(self._config):
             log.warning("%s", warning)
         engine = Engine(
@@ -159,13 +160,14 @@ class Daemon:
         try:
             engine.begin(moment())
             self._engine = engine
-            self._loop(engine, ledger)
+            self._loop(engine)
         except LedgerDamaged:
             raise  # only a start can mend it
         except LedgerProblem as problem:
             log.error("%s %s", problem.message, problem.hint)
-            self._blocked = problem.message.partition(";")[0]
-            self._notify.status(f"waiting for the ledger: {problem.message}")
+            why = problem.message.partition(";")[0]
+            self._blocked = (why, self._blocked[1] if self._blocked else time.time())
+            self._notify.status(f"{why}: nothing is sent until it can be written")
         finally:
             self._engine = None
             self._unwatch()
@@ -176,7 +178,7 @@ class Daemon:
         if self._reload:
             self._take_new_config()
 
-    def _loop(self, engine: Engine, ledger: Ledger) -> None:
+    def _loop(self, engine: Engine) -> None:
         while not (self._stop or self._reload):
             now = moment()
             if self._watch is not None:
@@ -184,11 +186,11 @@ class Daemon:
                 if directories or everywhere:
                     engine.hint(directories, everywhere=everywhere)
             busy = engine.turn(now)
-            self._tell(engine, ledger)
+            self._tell(engine)
             if not busy:
                 engine.wait(moment())
 
-    def _tell(self, engine: Engine, ledger: Ledger) -> None:
+    def _tell(self, engine: Engine) -> None:
         """Give signs of life: the loop has turned, and the ledger has committed."""
         now = time.monotonic()
         every = (self._notify.watchdog_seconds or 60.0) / 4
@@ -197,38 +199,21 @@ class Daemon:
             self._notify.watchdog()
         if now - self._told_status >= STATUS_SECONDS:
             self._told_status = now
-            self._notify.status(self._status(engine, ledger))
             self._tell_all(engine.delivery.circuit)
+            if self._renewals.changed() and engine.delivery.circuit.trouble is Trouble.AUTH:
+                log.info("a secret was renewed: the archive is tried at once")
+                engine.delivery.hurry(moment())
             if self._watch is not None:
                 self._watch.refresh()
-                self._tell_watch(self._watch)
 
     def _tell_all(self, circuit: Circuit) -> None:
         """Tell how it stands to who looks, and to who does not."""
         if self._telling is not None:
             watch = {folder.path: "scan" for folder in self._folders}
             watch |= self._watch.state() if self._watch is not None else {}
-            self._telling.tell(circuit, watch, moment(), self._blocked)
-
-    @staticmethod
-    def _status(engine: Engine, ledger: Ledger) -> str:
-        """Say in a line how it stands: ages first."""
-        due = ledger.count(*DUE)
-        parts = ["nothing is due"]
-        if due:
-            oldest = Reader.over(ledger).oldest_due()
-            age = words.span(max(0.0, time.time() - oldest)) if oldest is not None else "-"
-            parts = [f"{words.count(due, 'instance')} due, the oldest for {age}"]
-        if engine.delivery.circuit.words:
-            parts.append(f"the archive: {engine.delivery.circuit.words}")
-        frozen = sum(bool(root.frozen) for root in ledger.roots())
-        if frozen:
-            parts.append(f"mirrored deletions of {words.count(frozen, 'folder')} frozen")
-        if engine.hanging:
-            parts.append(f"{words.count(engine.hanging, 'folder')} not answering")
-        if engine.unreadable:
-            parts.append(f"{words.count(engine.unreadable, 'directory', 'directories')} not readable")
-        return "; ".join(parts)
+            told = self._telling.tell(circuit, watch, moment(), self._blocked)
+            shadow = "" if self._sends else "nothing is sent (-n); as if it were: "
+            self._notify.status(shadow + concerns.line(told))
 
     def _quiesce(self, engine: Engine) -> None:
         """Start nothing more and let what is on its way come to its end, recorded where that is possible.
@@ -272,7 +257,7 @@ class Daemon:
                     self._tell_all(Circuit())
                 time.sleep(LEDGER_RETRY_SECONDS)
             else:
-                self._blocked = ""
+                self._blocked = None
                 log.info("the ledger can be written again")
                 return
 
@@ -284,14 +269,6 @@ class Daemon:
             return
         self._watch = Watch(roots, engine.wake)
         self._watch.start()
-
-    def _tell_watch(self, watch: Watch) -> None:
-        """Tell which folders are scanned without being watched, and why: once for each change."""
-        for number, (root, state) in enumerate(watch.state().items(), 1):
-            if state in (EVENTS, STARTING) or self._told_watch.get(root) == state:
-                continue
-            self._told_watch[root] = state
-            log.warning("watched folder %d is only scanned from now on: %s", number, state)
 
     def _unwatch(self) -> None:
         if self._watch is not None:

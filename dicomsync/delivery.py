@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
-from dicomsync import batching, dicomweb, jobs, rules
+from dicomsync import batching, dicomweb, jobs, rules, words
 from dicomsync.handles import handle
 from dicomsync.ledger import DueStudy, Ledger
 from dicomsync.model import DUE, Due, InstanceState, Moment, Transition
@@ -159,11 +159,10 @@ class Delivery:
         """Take what an answer, or none, says of the archive as a whole."""
         before = self.circuit
         self.circuit = before.after(signal, now.mono, self._luck.random(), probe=probe)
-        if before.closed and not self.circuit.closed:
-            wait = self.circuit.probe_at - now.mono
-            log.warning("the archive is left alone for %.1f s: %s", wait, self.circuit.words)
-        elif not before.closed and self.circuit.closed and self.answered:
-            log.info("the archive answers again")
+        if not self.circuit.closed and before.trouble is not self.circuit.trouble:
+            log.warning("the archive cannot be used: %s; it is tried again by itself", self.circuit.words)
+        elif not before.closed and self.circuit.closed and before.trouble is not Trouble.NONE:
+            log.info("the archive answers again, after %s", words.span(now.mono - before.since))
 
     # storing
 

@@ -49,6 +49,7 @@ class Life:
     trouble_at: float | None = None
     retry_at: float | None = None
     blocked: str = ""
+    blocked_at: float | None = None
     watch: Mapping[int, str] = field(default_factory=dict)
     expected: Mapping[int, float] = field(default_factory=dict)
     limits: Limits = USUAL
@@ -138,6 +139,7 @@ def snapshot(reader: Standing, wall: float, near: Beside = _NOTHING_BESIDE, how:
         "archive": _archive(reader, near.life, wall),
         "ledger": {
             "blocked": (near.life.blocked if near.life else "") or None,
+            "blocked_seconds": ages(near.life.blocked_at if near.life else None),
             "size_bytes": near.size_bytes,
             "free_bytes": near.free_bytes,
         },
@@ -261,6 +263,7 @@ def read_life(path: Path) -> Life | None:
         told = json.loads(path.read_bytes())
         at, daemon, archive = float(told["written_at"]), told["daemon"], told["archive"]
         late, retry = archive["trouble_seconds"], archive["retry_seconds"]
+        blocked = told["ledger"]["blocked_seconds"]
         return Life(
             at,
             int(daemon["pid"]),
@@ -271,6 +274,7 @@ def read_life(path: Path) -> Life | None:
             None if late is None else at - float(late),
             None if retry is None else at + float(retry),
             str(told["ledger"]["blocked"] or ""),
+            None if blocked is None else at - float(blocked),
             {int(one["number"]): str(one["watch"]) for one in told["folders"] if one["watch"]},
             {
                 int(one["number"]): float(one["expected_seconds"])

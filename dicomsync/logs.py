@@ -7,6 +7,7 @@ paths, and are therefore not passed on at any level.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 import warnings
@@ -21,6 +22,26 @@ class _Stderr(logging.Handler):
             sys.stderr.flush()
         except Exception:  # a closed pipe, or a line that cannot be made, must not stop uploads
             return
+
+
+class _Journal(logging.Formatter):
+    """Leaves the moment to the journal, which has its own, and says how grave a line is (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        grave = next(number for level, number in _PRIORITIES if record.levelno >= level)
+        return f"<{grave}>{super().format(record)}"
+
+
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))  # those of syslog(3)
+
+
+def _to_journal() -> bool:
+    """Say whether standard error is the journal itself, as systemd.exec(5) lets one find out."""
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 class Enough(logging.Filter):
@@ -68,7 +89,10 @@ def configure(verbosity: int) -> None:
     ours = logging.getLogger("dicomsync")
     ours.handlers.clear()
     handler = _Stderr()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    if _to_journal():
+        handler.setFormatter(_Journal("%(levelname)s %(message)s"))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     if verbosity < 2:
         handler.addFilter(Enough())
     ours.addHandler(handler)

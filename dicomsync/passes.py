@@ -277,7 +277,7 @@ class Passes:
             if listing.problem:
                 self._unreadable(one, directory_id, listing, now)
             else:
-                self._readable(directory_id, listing, now)
+                self._readable(one, directory_id, listing, now)
             if listing.entries or listing.proves_absence:
                 self._merge(directory_id, listing, now)
 
@@ -312,13 +312,19 @@ class Passes:
             return
         self.unreadable[listing.directory] = listing.problem
         self._ledger.remember("directory", directory_id, "unreadable", listing.problem, now.wall)
-        where = handle("directory", directory_id)
+        where = self._name(one, directory_id, listing)
         log.warning("%s cannot be read, or not all of it (%s); that waits", where, listing.problem)
 
-    def _readable(self, directory_id: int, listing: scan.Listing, now: Moment) -> None:
+    def _readable(self, one: Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
         if self.unreadable.pop(listing.directory, None):
             self._ledger.remember("directory", directory_id, "readable", "", now.wall)
-            log.info("%s can be read again", handle("directory", directory_id))
+            log.info("%s can be read again", self._name(one, directory_id, listing))
+
+    def _name(self, one: Pass, directory_id: int, listing: scan.Listing) -> str:
+        """Name a directory for the log: the folder itself as `status` and alerts do."""
+        if listing.directory == self._folder.path:
+            return f"folder {one.number.folder_id}"
+        return handle("directory", directory_id)
 
     def _end(self, one: Pass, now: Moment) -> None:
         """Record a pass that came to its end, and when the next ones are due."""

@@ -13,7 +13,6 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from dicomsync.handles import handle
 from dicomsync.ledger import Ledger
 from dicomsync.model import Folder, Moment
 from dicomsync.work import Work
@@ -61,7 +60,7 @@ class Pulse:
         row = self._ledger.folder_hangs(self._folder.path, since)
         if row is None:  # not looked into yet
             return
-        where = handle("folder", row)
+        where = f"folder {row}"  # as `status` and alerts name it
         if since is not None:
             self._ledger.remember("folder", row, "hangs", "", now.wall)
             log.warning("%s does not answer; what is in it waits, all else goes on", where)

@@ -79,12 +79,14 @@ def _rest(status: dict[str, Any]) -> str:
     if status["folders"]:
         lines += ["", "Folders"]
     for folder in status["folders"]:
-        lines += [_folder(folder), *(f"    {hint}" for hint in passed_over(folder))]
+        lines.append(_folder(folder))
+        if not folder["lost"]:
+            lines += [f"    {hint}" for hint in passed_over(folder)]
         if folder["hanging_seconds"] is not None:
             hangs = words.span(folder["hanging_seconds"])
             lines.append(f"    has not answered for {hangs}: is the server of this mount there?")
         if folder["lost"]:
-            lines.append(f"    cannot be read since {words.span(folder['lost_seconds'])}: {folder['lost']}")
+            lines.append(f"    cannot be read for {words.span(folder['lost_seconds'])}: {folder['lost']}")
     if status["deletions"]:
         lines += ["", "Mirrored deletions", *mirror_report.lines(status["deletions"])]
     troubled = sum(case["n"] for case in status["cases"])

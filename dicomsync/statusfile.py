@@ -52,11 +52,12 @@ class StatusFile:
         circuit: Circuit,
         watch: Mapping[bytes, str],
         now: Moment,
-        blocked: str = "",
+        blocked: tuple[str, float] | None = None,
         around: Around = _NOTHING_AROUND,
     ) -> facts.Facts:
         """Write how it stands, and give that; `watch` says of each configured folder how it is watched.
 
+        `blocked` says why the ledger cannot be written, and since when (wall seconds).
         Raises LedgerProblem where the ledger cannot be read; that the file cannot be written stops nothing.
         """
         troubled = bool(circuit.words)
@@ -70,7 +71,8 @@ class StatusFile:
             kind=circuit.trouble.value,
             trouble_at=now.wall - (now.mono - circuit.since) if troubled else None,
             retry_at=now.wall + (circuit.probe_at - now.mono) if troubled else None,
-            blocked=blocked,
+            blocked=blocked[0] if blocked else "",
+            blocked_at=blocked[1] if blocked else None,
             watch={rows[path]: how for path, how in watch.items() if path in rows},
             expected={rows[path]: span for path, span in around.expected.items() if path in rows},
             limits=around.limits,

@@ -54,7 +54,7 @@ MAP: dict[str, str] = {
     "ledger": "claims deletion errors model mounts sqlite_utils states",
     "enrolment": "claims failures handles jobs ledger model work",
     "passes": "names scan handles ledger model pulse work",
-    "pulse": "handles ledger model work",
+    "pulse": "ledger model work",
     "resolution": "errors ledger model",
     "mirror_orders": "deletion errors ledger",
     "orders": "errors ledger mirror_orders model resolution",
@@ -63,7 +63,7 @@ MAP: dict[str, str] = {
     "suspects": "ledger model pulse",
     "intake": "enrolment jobs passes pulse scan settle suspects ledger model work",
     "traffic": "congestion model pacing",
-    "delivery": "batching dicomweb jobs rules pacing handles ledger model scan traffic work",
+    "delivery": "batching dicomweb jobs rules pacing handles ledger model scan traffic words work",
     "audit": "delivery dicomweb handles jobs ledger model pacing rules work",
     "evidence": "deletion delivery dicomweb handles intake ledger model passes removal roots work",
     "mirroring": "deletion delivery evidence handles intake jobs ledger model pacing removal rules work",
@@ -80,8 +80,8 @@ MAP: dict[str, str] = {
     "serving": "config engine errors ledger mirror_orders orders resolution wiring",
     "handover": "config control engine errors ledger mirror_orders model orders resolution scan"
     " service visits wiring",
-    "daemon": "config control dicomweb engine errors handles hands ledger model notify pacing service"
-    " serving telling watch wiring words work",
+    "daemon": "concerns config control dicomweb engine errors handles hands ledger model notify pacing"
+    " renewals service serving telling watch wiring words work",
     "mirror_report": "deletion failures handles ledger words",
     "status": "concerns errors failures ledger mirror_report states words",
     "explain": "compare handles ledger model failures scan status words",
@@ -92,15 +92,16 @@ MAP: dict[str, str] = {
     "receivers": "dicomweb errors",
     "alerting": "alerts concerns hands ledger model receivers",
     "certificates": "dicomweb errors",
-    "telling": "alerting certificates config facts hands ledger model pacing statusfile wiring",
+    "renewals": "dicomweb",
+    "telling": "alerting certificates concerns config facts hands ledger model pacing statusfile wiring",
     "facts": "concerns handles ledger mirror_report states",
     "statusfile": "concerns facts ledger model pacing",
     "guide": "",
     "summary": "concerns service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
-    "doctor": "alerting alerts byhand certificates config deletion dicomweb errors ledger model mounts"
-    " reasons receivers roots samples scan watch wiring words",
+    "doctor": "alerting alerts byhand certificates concerns config deletion dicomweb errors ledger model"
+    " mounts reasons receivers roots samples scan watch wiring words",
     "demo": "concerns config explain facts ledger progress samples sandbox service status summary words",
     "web": "addresses concerns config dicomweb errors facts failures handles ledger mirror_report model"
     " secrecy status words jinja2 markupsafe prometheus_client starlette uvicorn",

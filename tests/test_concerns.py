@@ -38,7 +38,7 @@ def facts(**changes: Any) -> Facts:
             "trouble_seconds": None,
             "retry_seconds": None,
         },
-        "ledger": {"blocked": None, "size_bytes": 1, "free_bytes": 10**11},
+        "ledger": {"blocked": None, "blocked_seconds": None, "size_bytes": 1, "free_bytes": 10**11},
         "doubt": None,
         "oldest_pending_seconds": None,
         "oldest_live": None,
@@ -359,3 +359,39 @@ def test_a_headline_that_asks_ends_with_its_question() -> None:
     assert judged(SILENT)["headline"].endswith("does its sender still send?")
     both = {**SILENT, **ALL["held"][0]}
     assert judged(both)["headline"].endswith("does its sender still send? And 1 other thing.")
+
+
+# what a service manager and a log are told
+
+
+def test_one_line_says_what_is_wrong_and_what_is_due() -> None:
+    wrong = concerns.judged(facts(**trouble("unreachable", 60.0), **DUE), How())
+    assert concerns.line(wrong) == (
+        "The archive cannot be used: connection refused (for 1 min). 4 instances due, the oldest for 2 h."
+    )
+    well = concerns.judged(facts(), How())
+    assert concerns.line(well) == well["headline"]
+
+
+def test_a_full_disk_is_one_trouble_and_says_since_when() -> None:
+    full: Facts = {
+        "ledger__blocked": "The ledger cannot grow: its disk is full",
+        "ledger__blocked_seconds": 90.0,
+        "ledger__free_bytes": 0,
+    }
+    [one] = concerns.judged(facts(**full), How())["concerns"]
+    assert (one["code"], one["seconds"]) == ("ledger-blocked", 90.0)
+    assert one["words"].startswith("the ledger cannot grow: its disk is full (0 B free): nothing is sent")
+    assert concerns.unknown("ledger-disk", "", concerns.judged(facts(**full), How()))
+
+
+@pytest.mark.parametrize(
+    ("lost", "todo"),
+    [
+        ("Permission denied", "let the user that dicomsync runs as read it"),
+        ("No such file or directory", "see that it is mounted"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_says_what_helps(lost: str, todo: str) -> None:
+    [one] = concerns.judged(facts(folders__0__lost=lost, folders__0__lost_seconds=9.0), How())["concerns"]
+    assert f"({lost}): {todo}" in one["words"]

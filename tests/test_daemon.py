@@ -286,7 +286,7 @@ def test_in_shadow_nothing_is_sent_and_nothing_written_and_the_end_tells_all(sit
     write_studies(site.folder, studies=2, series=1, instances=3, rows=8, columns=8)
     site.start("-n")
     site.ready()
-    until(lambda: any("nothing is due" in line for line in site.heard()))
+    until(lambda: any("nothing is sent (-n)" in line and "is stored" in line for line in site.heard()))
     until(lambda: site.said().count("3 stored") == 2)
     site.tell(signal.SIGTERM)
     assert site.ends() == 0
@@ -303,7 +303,7 @@ def test_a_full_ledger_disk_sends_nothing_and_it_resumes_by_itself(site: Site) -
     resource.prlimit(site.process.pid, resource.RLIMIT_FSIZE, (size + 64_000, resource.RLIM_INFINITY))
     write_studies(site.folder, studies=4, series=1, instances=100, rows=8, columns=8)
     until(lambda: "The ledger" in site.said())
-    until(lambda: any("waiting for the ledger" in line for line in site.heard()))
+    until(lambda: any("nothing is sent until it can be written" in line for line in site.heard()))
     posts = sum(request.method == "POST" for request in site.archive.requests)
     assert posts < 8
     infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -357,7 +357,7 @@ def test_a_ledger_locked_for_a_while_is_waited_for_and_nothing_is_lost(site: Sit
     until(lambda: "the archive answers" in site.said())
     with locked(site.ledger):
         write_studies(site.folder, studies=1, series=1, instances=5, rows=8, columns=8)
-        until(lambda: any("waiting for the ledger" in line for line in site.heard()))
+        until(lambda: any("nothing is sent until it can be written" in line for line in site.heard()))
         until(lambda: looked(site)["headline"].startswith("The ledger is locked by another program"))
         assert not site.archive.stored()
     until(lambda: site.stored() == 5)
@@ -403,6 +403,26 @@ def test_an_archive_that_goes_away_is_told_with_its_trouble_and_when_it_is_tried
     until(lambda: [one["code"] for one in looked(site)["concerns"]] == ["archive-auth"])
     assert looked(site)["archive"]["trouble_seconds"] < 60
     assert looked(site)["archive"]["retry_seconds"] is not None
+
+
+def test_a_renewed_token_is_tried_at_once_however_long_the_wait_was_to_be(site: Site) -> None:
+    site.prelude = (
+        "from dicomsync import daemon, pacing; daemon.STATUS_SECONDS = 0.2\n"
+        "pacing.backoff_seconds = lambda failures, luck: 900.0\n"
+    )
+    token = site.home / "token"
+    token.write_text("an-old-token-7f3a9c")
+    site.archive.set_faults(["token=a-new-token-7f3a9c"])
+    text = site.config.read_text()
+    site.config.write_text(text.replace("[ledger]", f'auth = "bearer"\ntoken_from = "{token}"\n[ledger]'))
+    write_studies(site.folder, studies=1, series=1, instances=2, rows=8, columns=8)
+    site.start()
+    site.ready()
+    until(lambda: any("does not accept the credential" in line for line in site.heard()))
+    until(lambda: "the archive cannot be used: it does not accept the credential" in site.said())
+    token.write_text("a-new-token-7f3a9c")
+    until(lambda: site.stored() == 2)
+    assert "the archive is tried at once" in site.said()
 
 
 def test_operators_may_read_how_it_stands_without_learning_where_or_who(site: Site) -> None:

@@ -104,7 +104,7 @@ def test_a_folder_that_hangs_from_the_start_is_told_and_stops_nothing_else(
     site.start()
     site.ready()
     until(lambda: len(site.archive.stored()) == 2)
-    until(lambda: any("1 folder not answering" in line for line in site.heard()))
+    until(lambda: any("folder 2 does not answer" in line.lower() for line in site.heard()))
     assert "does not answer; what is in it waits" in site.said()
     assert str(mount.where) not in site.said()
     assert (hanging_seconds(site) or 0) >= 1
@@ -192,7 +192,7 @@ def test_a_folder_that_is_missing_at_the_start_is_waited_for(site: Site, tmp_pat
     site.start()
     site.ready()
     until(lambda: len(site.archive.stored()) == 2)
-    until(lambda: any("1 directory not readable" in line for line in site.heard()))
+    until(lambda: any("Folder 2 cannot be read" in line for line in site.heard()))
     assert str(late) not in site.said()
     write_studies(late, studies=1, series=1, instances=3, rows=8, columns=8, seed=7)
     until(lambda: site.stored() == 5)
@@ -241,7 +241,11 @@ def test_what_may_not_be_read_is_told_and_is_read_once_it_may(site: Site, tmp_pa
     try:
         site.ready()
         until(lambda: site.stored() == 2)
-        until(lambda: any("2 directories not readable" in line for line in site.heard()))
+        until(
+            lambda: any(
+                "Folder 2 cannot be read" in line and "1 other thing" in line for line in site.heard()
+            )
+        )
         assert "Permission denied" in site.said()
         problems = {one["path"]: one["problems"] for one in status(site)["folders"]}
         assert problems == {str(site.folder): 1, str(shut): 1}

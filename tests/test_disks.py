@@ -19,7 +19,7 @@ from .test_daemon import IMPATIENT, Site, until, watches
 from .test_daemon_folders import NO_PRIVILEGES
 
 LEDGER_DISK = "4m"
-WAITING = "waiting for the ledger"
+WAITING = "nothing is sent until it can be written"
 
 
 class Small(Site):

@@ -440,6 +440,8 @@ def test_a_disk_without_room_for_the_ledger_is_told(
 
     monkeypatch.setattr(ledger.shutil, "disk_usage", lambda _: Usage())  # type: ignore[attr-defined]
     assert look(site, absent)["ledger disk"].state is state
+    enough = look(site, absent, alerts={"disk_free": "5MB"})  # as `status` has it
+    assert enough["ledger disk"].state is OK
 
 
 def test_looking_leaves_nothing_behind(site: Site, sandboxed: sandbox.Archive) -> None:

@@ -20,6 +20,7 @@ from dicomsync.ledger import Ledger, NewFile, Reader, holding
 from dicomsync.model import FileState, Moment, StatKey
 from dicomsync.pacing import Circuit, Trouble
 from dicomsync.statusfile import Around, StatusFile
+from tests.lookout import posted
 
 FOLDER = b"/data/Doe^Jane"
 OUTAGE = Circuit(False, Trouble.UNREACHABLE, "connection refused", 3, since=900.0, probe_at=1042.0)
@@ -38,7 +39,9 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def told(path: Path, seconds_ago: float = 0.0, circuit: Circuit = OUTAGE, blocked: str = "") -> Path:
+def told(
+    path: Path, seconds_ago: float = 0.0, circuit: Circuit = OUTAGE, blocked: tuple[str, float] | None = None
+) -> Path:
     """Write status.json as a daemon did that long ago."""
     file = StatusFile(path, "")
     with Reader.open(path) as reader:
@@ -131,11 +134,12 @@ def test_where_the_kernels_locks_are_hidden_the_daemons_word_counts(
 
 
 def test_what_keeps_the_ledger_from_being_written_is_told_by_the_daemon(path: Path) -> None:
-    told(path, circuit=Circuit(), blocked="The ledger cannot grow: its disk is full")
+    told(path, circuit=Circuit(), blocked=("The ledger cannot grow: its disk is full", time.time() - 60))
     with held(path):
         found = looked(path)
     assert [one["code"] for one in found["concerns"]] == ["ledger-blocked"]
     assert found["headline"].startswith("The ledger cannot grow: its disk is full")
+    assert found["concerns"][0]["seconds"] == pytest.approx(60, abs=30)
 
 
 def test_nothing_in_the_daemons_file_names_a_person_a_place_or_a_host(path: Path) -> None:
@@ -187,7 +191,7 @@ def test_what_the_config_and_the_daemons_own_looks_add_is_read_as_it_was_written
     limits = Limits(late_seconds=60.0, free_bytes=1.0, certificate_seconds=5.0)
     around = Around(limits, {FOLDER: 3600.0}, {"archive": now.wall + 86_400.0}, {"webhook": receiver})
     with Reader.open(path) as reader:
-        written = StatusFile(path, "").write(reader, OUTAGE, {FOLDER: "events"}, now, "", around)
+        written = StatusFile(path, "").write(reader, OUTAGE, {FOLDER: "events"}, now, None, around)
     with held(path):
         found = looked(path)
     assert found["limits"] == written["limits"] == asdict(limits)
@@ -207,3 +211,17 @@ def test_a_folder_is_silent_since_its_last_whole_file_and_before_that_since_it_i
             ledger.put_file(NewFile(directory, b"%d" % number, key, state), wall + 100 * (number + 1))
     ledger.close()
     assert looked(path, 500.0)["folders"][0]["silent_seconds"] == pytest.approx(400, abs=5)
+
+
+def test_the_last_answer_is_one_that_the_archive_gave(tmp_path: Path) -> None:
+    now = time.time()
+    with posted(tmp_path / "post") as post:
+        with post.ledger.transaction():
+            study = post.ledger.study("1.2.826.0.1.3680043.1", now)
+            for answered_at, http in ((now - 90, 200), (now - 40, 409), (now - 60, 200), (now - 1, None)):
+                batch = post.ledger.open_batch(study, [], now - 100)
+                post.ledger.close_batch(batch, answered_at, http, "")
+            post.ledger.open_batch(study, [], now)  # on its way
+            post.ledger.touched_studies()
+        with Reader.over(post.ledger) as reader:
+            assert reader.last_answered() == now - 40

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
+import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -193,3 +197,29 @@ def test_lines_go_to_whatever_standard_error_is_now(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.stderr", bar)
     logging.getLogger("dicomsync").warning("above the bar")
     assert bar.getvalue().endswith("above the bar\n")
+
+
+def test_in_the_journal_a_line_has_its_weight_and_no_second_clock(tmp_path: Path) -> None:
+    program = """
+import os
+at = os.fstat(2)
+os.environ["JOURNAL_STREAM"] = f"{at.st_dev}:{at.st_ino}"
+from dicomsync import logs
+logs.configure(2)
+log = logs.logging.getLogger("dicomsync")
+for say in (log.error, log.warning, log.info, log.debug): say("the archive answers")
+os.environ["JOURNAL_STREAM"] = "1:1"  # another's, inherited
+logs.configure(0)
+log.warning("the archive answers")
+"""
+    said = tmp_path / "said"
+    with said.open("wb") as file:
+        subprocess.run([sys.executable, "-c", program], stderr=file, check=True, timeout=60)
+    *journal, plain = said.read_text().splitlines()
+    assert journal == [
+        "<3>ERROR the archive answers",
+        "<4>WARNING the archive answers",
+        "<6>INFO the archive answers",
+        "<7>DEBUG the archive answers",
+    ]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d WARNING the archive answers", plain)

@@ -155,7 +155,7 @@ def test_a_mount_that_hangs_in_the_middle_of_a_study_is_told_and_everything_is_s
         site.network.mend()
         site.write(site.folder, 1)
         until(lambda: accounts.states(site.ledger).get("stored") == 2, 60)
-        until(lambda: any("1 folder not answering" in line for line in site.heard()))
+        until(lambda: any("folder 2 does not answer" in line.lower() for line in site.heard()))
         assert accounts.states(site.ledger, "files") == {"ready": 8}
         mount.answer()
         until(lambda: accounts.states(site.ledger) == {"stored": 8}, 60)

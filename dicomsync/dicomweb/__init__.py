@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .archive import Archive, check_kind
+    from .archive import Archive, check_kind, secrets_of
     from .auth import DICOM_SCOPE, Auth, Azure, Basic, Bearer, ClientCredentials, NoAuth
     from .bodies import BytesPart, Part, PartChanged, StoreBody
     from .client import Client
@@ -80,13 +80,14 @@ __all__ = [
     "close_clients",
     "is_loopback",
     "read_parts",
+    "secrets_of",
     "told",
     "uid",
     "value",
 ]
 
 _MODULES = {
-    "archive": ("Archive", "check_kind"),
+    "archive": ("Archive", "check_kind", "secrets_of"),
     "auth": ("DICOM_SCOPE", "Auth", "Azure", "Basic", "Bearer", "ClientCredentials", "NoAuth"),
     "bodies": ("BytesPart", "Part", "PartChanged", "StoreBody"),
     "client": ("Client",),

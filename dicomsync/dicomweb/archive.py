@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .auth import Auth, NoAuth
+from .auth import Auth, Azure, Basic, Bearer, ClientCredentials, NoAuth
 from .kinds import KINDS
 from .network import Network
+from .secrets import Secret
 from .throttle import Timetable
 
 
@@ -41,3 +42,17 @@ def check_kind(kind: str) -> str | None:
     """Say what is wrong with a kind's name in a config, or None."""
     known = ["auto", *KINDS]
     return None if kind in known else f"the kind of archive is one of {', '.join(known)}"
+
+
+def secrets_of(archive: Archive) -> list[Secret]:
+    """List the secrets that are used: ours to the archive or the issuer, the key's, the proxy's."""
+    network = archive.network
+    found = [network.client_key_password, network.proxy.password if network.proxy else None]
+    match archive.auth:
+        case Basic(password=secret) | Bearer(token=secret) | ClientCredentials(client_secret=secret):
+            found.insert(0, secret)
+        case Azure(secret=kept):
+            found.insert(0, kept)
+        case _:
+            pass
+    return [secret for secret in found if secret is not None]

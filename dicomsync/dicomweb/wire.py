@@ -61,6 +61,14 @@ _SENTENCES: Final = {
     "local": "the request could not be made",
 }
 
+_LATE: Final = {
+    "ConnectTimeout": "timed out",
+    "PoolTimeout": "timed out",
+    "ReadTimeout": "while it was waited for",
+    "WriteTimeout": "while it was sent",
+}
+"""What a person reads in the place of a name of httpx's."""
+
 _LONGEST_RETRY_AFTER: Final = 3600.0
 _STATUS: Final = re.compile(r"[1-5][0-9]{2}\b", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
@@ -102,8 +110,9 @@ def no_answer(
 
 
 def _cause(error: BaseException) -> str:
-    """The deepest cause in the operating system's or OpenSSL's words, else the class: never its text."""
+    """The deepest cause in the operating system's or OpenSSL's words, else its kind: never its text."""
     name = type(error).__name__
+    name = _LATE.get(name, name)
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, httpx.ProxyError) and _STATUS.match(str(found)):

@@ -13,7 +13,17 @@ from pathlib import Path
 
 from dicomsync import wiring
 from dicomsync.config import Config
-from dicomsync.doctor import alerts, archive, certificate, credential, folders, ledger, mirrors, writing
+from dicomsync.doctor import (
+    alerts,
+    archive,
+    certificate,
+    credential,
+    folders,
+    ledger,
+    mirrors,
+    service,
+    writing,
+)
 from dicomsync.doctor.check import Check, State, as_json, attempt, exit_code, looked, ok, text, user
 
 __all__ = ["Check", "State", "as_json", "examine", "exit_code", "text"]
@@ -39,9 +49,10 @@ def examine(
     if not isinstance(where, Check):
         checks += looked("credential", lambda: credential.examine(where), ANSWER_SECONDS)
     checks += folders.examine(config)
+    checks += service.examine(source, config)
     checks += looked("deletions", lambda: mirrors.examine(config))
     url = config.archive.url.rstrip("/")
-    checks += looked("ledger", lambda: ledger.examine(Path(config.ledger.path), url))
+    checks += looked("ledger", lambda: ledger.examine(Path(config.ledger.path), url, config.alerts.disk_free))
     checks += looked(
         "alerts", lambda: alerts.examine(wiring.alerts_of(config), test=alert_test), ALERT_SECONDS
     )

@@ -33,7 +33,7 @@ def _credential(archive: dicomweb.Archive) -> Check:
         token = authorizer.token()
     except DicomsyncError as error:
         return problem("credential", error.message, error.hint or _UNREACHED)
-    files = [path for secret in _secrets(archive) if (path := secret.path) is not None]
+    files = [path for secret in dicomweb.secrets_of(archive) if (path := secret.path) is not None]
     for path in files:
         mode = stat.S_IMODE(os.stat(path).st_mode)
         if mode & 0o027:
@@ -47,22 +47,6 @@ def _credential(archive: dicomweb.Archive) -> Check:
         words = f"the token lives for {span(left_seconds)} only: each makes a request to the issuer"
         return warning("credential", words, "Let the issuer give it a longer life.")
     return ok("credential", f"a token was given, good for {span(left_seconds)}; {words}")
-
-
-def _secrets(archive: dicomweb.Archive) -> list[dicomweb.Secret]:
-    """List the secrets that are used: ours to the archive or the issuer, the key's, the proxy's."""
-    network = archive.network
-    found = [network.client_key_password, network.proxy.password if network.proxy else None]
-    match archive.auth:
-        case (
-            dicomweb.Basic(password=secret)
-            | dicomweb.Bearer(token=secret)
-            | dicomweb.ClientCredentials(client_secret=secret)
-        ):
-            found.insert(0, secret)
-        case dicomweb.Azure(secret=kept):
-            found.insert(0, kept)
-    return [secret for secret in found if secret is not None]
 
 
 def _certificate(network: dicomweb.Network) -> list[Check]:

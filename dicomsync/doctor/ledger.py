@@ -7,14 +7,13 @@ import shutil
 from pathlib import Path
 
 from dicomsync import mounts
+from dicomsync.concerns import TOO_LITTLE
 from dicomsync.doctor.check import Check, looked, ok, problem, user, warning
 from dicomsync.ledger import Reader, holding
 from dicomsync.words import size
 
-LITTLE_BYTES, TOO_LITTLE_BYTES = 10**9, 10**8
 
-
-def examine(path: Path, url: str) -> list[Check]:
+def examine(path: Path, url: str, least_bytes: float) -> list[Check]:
     """Can it be made or written, does someone hold it, whose is it, is there room?"""
     path = Path(os.path.realpath(path))
     kind = mounts.kind(os.fsencode(path.parent))
@@ -22,7 +21,7 @@ def examine(path: Path, url: str) -> list[Check]:
     checks = [_ledger_file(path, ground, kind), _holder(path)]
     if os.path.exists(path):
         checks += looked("ledger archive", lambda: [_bound(path, url)])
-    return [*checks, _room(ground)]
+    return [*checks, _room(ground, least_bytes)]
 
 
 def _ledger_file(path: Path, ground: Path, kind: str) -> Check:
@@ -61,10 +60,11 @@ def _bound(path: Path, url: str) -> Check:
     return problem("ledger archive", words, "Use one ledger for each archive: correct one of the two.")
 
 
-def _room(ground: Path) -> Check:
+def _room(ground: Path, least_bytes: float) -> Check:
+    """Say how much room there is; from where on that is little is what alerts and `status` go by."""
     free = shutil.disk_usage(ground).free
     words = f"{size(free)} free where the ledger is"
-    if free < LITTLE_BYTES:
-        say = problem if free < TOO_LITTLE_BYTES else warning
+    if free < least_bytes:
+        say = problem if free < least_bytes * TOO_LITTLE else warning
         return say("ledger disk", words, "Free some: with a full disk nothing is recorded, so nothing sent.")
     return ok("ledger disk", words)

@@ -100,9 +100,13 @@ class Standing(CaseQueries, MirrorReader):
         return min((float(row[0]) for row in rows if row[0] is not None), default=None)
 
     def last_answered(self) -> float | None:
-        """Say when the latest batch was answered (wall seconds)."""
-        row = self._db.execute("SELECT answered_at FROM batches ORDER BY id DESC LIMIT 1").fetchone()
-        return None if row is None or row[0] is None else float(row[0])
+        """Say when the archive last answered a store (wall seconds); one that had no answer is none."""
+        row = self._db.execute(
+            # Those of the latest ones: several are on their way at a time, and not answered in their order.
+            """SELECT max(answered_at) FROM (SELECT answered_at FROM batches
+            WHERE status IS NOT NULL OR instr(outcome, 'already-there') ORDER BY id DESC LIMIT 8)"""
+        ).fetchone()
+        return None if row[0] is None else float(row[0])
 
     def studies(self) -> tuple[int, int]:
         """Say how many studies are known, and how many have something pending."""

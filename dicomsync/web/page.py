@@ -96,7 +96,7 @@ def _tiles(found: facts.Facts) -> list[tuple[str, str, str]]:
 def _archive(found: facts.Facts) -> tuple[str, str]:
     """Say how it is with the archive; only a daemon knows."""
     answered = found["last_answer_seconds"]
-    last = "nothing was sent yet" if answered is None else f"last answer {status.ago(answered)}"
+    last = "no answer to a store yet" if answered is None else f"last answer {status.ago(answered)}"
     if found["daemon"]["state"] != "running":
         return "unknown", last
     if not found["archive"]["trouble"]:
