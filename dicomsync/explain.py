@@ -63,13 +63,13 @@ def problems(reader: Reader, most: int = 50) -> list[str]:
 
 _COPY = "copy or export them again"
 _INSTANCES_TO_DO = {
-    InstanceState.CONFLICT: "in conflict: `dicomsync conflicts list --compare` says how, `resolve` decides",
-    InstanceState.REJECTED: "rejected: `dicomsync retry --rejected` sends them again, the cause being mended",
+    InstanceState.CONFLICT: "in conflict: `dicomsync conflicts list -c FILE --compare` says how",
+    InstanceState.REJECTED: "rejected: `dicomsync retry -c FILE --rejected` sends them again, once mended",
     InstanceState.MISSED: f"missed: bring the files back, or {_COPY}",
 }
 _FILES_TO_DO = {
     FileState.MISSED: f"missed: bring them back, or {_COPY}",
-    FileState.HELD: f"held: {_COPY}; `dicomsync retry --held` reads them as they are now",
+    FileState.HELD: f"held: {_COPY}; `dicomsync retry -c FILE --held` reads them as they are now",
 }
 
 
@@ -88,7 +88,7 @@ def _to_do(reader: Reader) -> list[str]:
     ]
     if lost:
         gone = words.count(lost, "instance")
-        lines.append(f"{gone} lost or changed in the archive: `dicomsync verify` looks at each study again")
+        lines.append(f"{gone} lost or changed in the archive: `dicomsync verify -c FILE` looks again")
     return lines
 
 
@@ -147,7 +147,7 @@ def _on_disk(path: bytes, row: dict[str, Any]) -> str:
 
 _FILE_NEXT = {
     FileState.SETTLING: "looked at again until it has not changed for a while",
-    FileState.HELD: "looked at again when it changes; `dicomsync retry --held` looks at once",
+    FileState.HELD: "looked at again when it changes; `dicomsync retry -c FILE --held` looks at once",
     FileState.MISSED: "if it comes back it is taken; otherwise export it again",
 }
 
@@ -156,7 +156,7 @@ def _file_next(state: FileState, reason: str) -> str:
     if reason == "unreadable":
         return "tried again with every pass"
     if reason == "earlier":
-        return "nothing, until it changes; `dicomsync backfill` takes it"
+        return "nothing, until it changes; `dicomsync backfill -c FILE PATH` takes it"
     if reason == "comparing":
         return "read whole, and compared with the other content under its UID"
     return _FILE_NEXT.get(state, "")
@@ -217,7 +217,7 @@ def _instance(reader: Reader, row: dict[str, Any], wall: float) -> list[str]:
     return lines
 
 
-_AFTER_REMOVAL = "its file has left: `dicomsync deletions list` says what becomes of it"
+_AFTER_REMOVAL = "its file has left: `dicomsync deletions list -c FILE` says what becomes of it"
 
 
 def _likeness(code: str) -> str:
@@ -262,13 +262,13 @@ def _next(state: InstanceState, row: dict[str, Any], study: dict[str, Any], wall
         case InstanceState.UNCONFIRMED:
             return f"the archive is asked {when}" + (", for the second time" if row["looks"] else "")
         case InstanceState.CONFLICT:
-            return "a person decides: `dicomsync conflicts diff` shows both; no more is sent under this UID"
+            return "a person decides: `dicomsync conflicts diff -c FILE UID` shows both"
         case InstanceState.REJECTED:
-            return "sent again when its file changes, or a person says so (`dicomsync retry UID`)"
+            return "sent again when its file changes, or a person says so (`dicomsync retry -c FILE UID`)"
         case InstanceState.MISSED:
             return "if the file comes back it is sent; otherwise export it again"
         case InstanceState.STORED if row["found"] == Sighting.MISSING:
-            return "a person decides: `verify --heal` has it sent again; nothing else does"
+            return "a person decides: `dicomsync verify -c FILE --heal` has it sent again; nothing else does"
         case InstanceState.STORED if row["found"] == Sighting.DIFFERS:
             return "a person looks; nothing is sent over what the archive has"
     return _next_of_deletion(state, row["reason"])
@@ -276,11 +276,11 @@ def _next(state: InstanceState, row: dict[str, Any], study: dict[str, Any], wall
 
 def _next_of_deletion(state: InstanceState, reason: str) -> str:
     if state is InstanceState.LEAVING:
-        return "deleted from the archive after its grace: `dicomsync deletions list` says when"
+        return "deleted from the archive after its grace: `dicomsync deletions list -c FILE` says when"
     if state is InstanceState.DELETING:
         return "the archive is asked until it has it no more"
     if state is InstanceState.DELETED and reason == "mirrored":
-        return "if its file comes back it is stored; `dicomsync deletions undo UID` stores its copy"
+        return "if its file comes back it is stored; `dicomsync deletions undo UID -c FILE` stores its copy"
     return "nothing: it is done"
 
 

@@ -43,7 +43,8 @@ def obstacle(path: bytes, folder: Folder) -> str:
     if pattern := _matching(name, folder.exclude):
         return f"left out: its name is excluded by '{pattern}'"
     if not os.path.isdir(path) and not _matching(name, folder.include):
-        return f"left out: its name is none of those included ({', '.join(folder.include)})"
+        included = ", ".join(folder.include)
+        return f"left out: its name is none of those included ({included}); `include` in the config adds some"
     return ""
 
 

@@ -90,7 +90,7 @@ def test_of_a_refused_file_it_says_the_code_and_the_words(world: World) -> None:
     world.archive.refuse["1.2.3.1"] = 0xA900
     world.until_done()
     assert "validation failed (Failure Reason A900)" in told(world, path)
-    assert "dicomsync retry UID" in told(world, path)
+    assert "dicomsync retry -c FILE UID" in told(world, path)
 
 
 def test_of_an_unreadable_file_it_says_the_system_s_words_and_that_it_is_tried_again(
