@@ -61,7 +61,7 @@ def _rest(status: dict[str, Any]) -> str:
         "",
         f"Daemon        {daemon(status['daemon'])}",
         "Archive       " + (archive.get("url") or "-") + (f" ({archive['kind']})" if archive["kind"] else ""),
-        "Oldest due    " + ("nothing is due" if oldest is None else f"{words.span(oldest)} old"),
+        "Oldest due    " + (_nothing(status["ledger"]) if oldest is None else f"{words.span(oldest)} old"),
         f"Last answer   {ago(status['last_answer_seconds'])}",
         *_again(archive),
         *_receivers(status["alerts"]),
@@ -96,6 +96,15 @@ def _rest(status: dict[str, Any]) -> str:
 
 
 _SIGNS = {Level.WRONG: "!!", Level.PERSON: "!", Level.NOTE: "-"}
+
+
+def _nothing(ledger: dict[str, Any]) -> str:
+    """Say that nothing is due, as far as the ledger can know."""
+    return (
+        "nothing that was taken in; what comes now waits in its folder"
+        if ledger["blocked"]
+        else "nothing is due"
+    )
 
 
 def _concerns(status: dict[str, Any]) -> list[str]:

@@ -105,6 +105,7 @@ def _in_transactions(wanted: str, when: str, meet: Callable[[], None]) -> None:
     whole = {FileState.SETTLING: "settling", FileState.READY: "ready"}
     ends = {InstanceState.STORED: "stored", InstanceState.UNCONFIRMED: "unconfirmed"}
     _before(Ledger, "put_file", lambda _self, file, *_: noted.add(whole.get(file.state, "")))
+    _before(Ledger, "put_whole", lambda *_: noted.add("ready"))
     _before(Ledger, "open_batch", lambda *_: noted.add("intent"))
     _before(Ledger, "close_batch", lambda *_: noted.add("outcome"))
     _before(Ledger, "move", lambda _self, moves, *_: noted.update(ends.get(one.state, "") for one in moves))

@@ -151,18 +151,15 @@ class RecordingProxy:
             found |= {uid for one, other in itertools.pairwise(flights) if other[0] < one[1]}
         return found
 
-    def studies_twice_in_flight(self, instances: Mapping[str, str]) -> set[str]:
-        """Say which studies (of these instances, SOP to Study UIDs) were in two open requests at once."""
+    def studies_not_begun_alone(self, instances: Mapping[str, str]) -> set[str]:
+        """Say whose first request (of these instances, SOP to Study UIDs) was open as the second began."""
         spans: dict[str, list[tuple[float, float]]] = {}
         for exchange in self.stores:
             ended = float("inf") if exchange.ended is None else exchange.ended
             for study in {instances[uid] for uid in exchange.in_flight}:
                 spans.setdefault(study, []).append((exchange.began, ended))
-        return {
-            study
-            for study, found in spans.items()
-            if any(other[0] < one[1] for one, other in itertools.pairwise(sorted(found)))
-        }
+        firsts = {study: sorted(found)[:2] for study, found in spans.items()}
+        return {study for study, found in firsts.items() if len(found) == 2 and found[1][0] < found[0][1]}
 
     def sent_again_unasked(self, instances: Mapping[str, tuple[str, str]], looks: int = 1) -> set[str]:
         """Say which instances were sent again without the archive having been asked so often in between."""

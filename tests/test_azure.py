@@ -183,7 +183,7 @@ def test_the_package_is_loaded_only_by_who_needs_it() -> None:
         "import sys, dicomsync.dicomweb, dicomsync.service; print([m for m in sys.modules if 'azure' in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['dicomsync.dicomweb.azure']"
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("authority", ["https://login.example", "me@evil", "a b", "x/../y", "h:port"])

@@ -427,7 +427,7 @@ def test_everything_is_stored_and_a_second_run_sends_nothing(
         assert all(len({studies[uid] for uid in one.in_flight}) == 1 for one in proxy.stores), (
             "one study each"
         )
-        assert proxy.studies_twice_in_flight(studies) == set()
+        assert proxy.studies_not_begun_alone(studies) == set()
         assert proxy.twice_in_flight() == set()
         asked = len(proxy.exchanges)
         second = site.backfill(proxy.url)

@@ -39,7 +39,8 @@ class Account:
 def examine(source: str, config: Config) -> list[Check]:
     """Compare with what the service's user may read, and with what a daemon at work has found."""
     found = looked("daemon", lambda: by_daemon(config))
-    unit = How.by(os.path.abspath(source)).service
+    source = os.path.abspath(source)
+    unit = How.by(source).service
     if unit and os.geteuid() == 0:
         found += looked("service", lambda: by_account(unit, _account(unit), source, config))
     return found
