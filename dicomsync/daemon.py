@@ -94,13 +94,14 @@ class Daemon:
             if runtime or self._sends:  # in shadow there may be a daemon at work beside it
                 self._telling = Telling(self._config, ledger, runtime, sends=self._sends)
             commands = self._take_commands() if self._sends else None
+            before = Reader.over(ledger).last_batch()
             with self._signals():
                 self._notify.ready()
                 log.info("ready")
                 while not self._stop:
                     self._serve_until_trouble(ledger)
             if not self._sends:
-                self._say(shadow(ledger))
+                self._say(shadow(ledger, before))
         finally:
             self._notify.stopping()
             self._unwatch()
@@ -330,17 +331,26 @@ class Daemon:
             raise UsageProblem(f"{words}.", for_logs=words)
 
 
-def shadow(ledger: Ledger) -> str:
-    """Say what a daemon that sends nothing would have stored, and when: a line a batch, then the sums."""
-    rows = Reader.over(ledger).batches(most=1000)
+SHADOW_LINES = 1000
+
+
+def shadow(ledger: Ledger, before: int) -> str:
+    """Say what a daemon that sends nothing would have stored, and when: a line a batch, then the sums.
+
+    `before` is the last batch of the ledger that it had a copy of: what came before was really sent.
+    """
+    reader = Reader.over(ledger)
+    requests, instances, size_bytes = reader.batches_in_all(before)
+    if not requests:
+        return "Nothing was sent, and nothing would have been."
     lines = ["Nothing was sent. This is what would have gone to the archive:"]
     lines += [
         f"  {words.moment(row['sent_at'])}  {handle('study', row['study_id'])}: "
         f"{words.count(row['instances'], 'instance')}, {words.size(row['size_bytes'])}"
-        for row in rows
+        for row in reader.batches(before, most=SHADOW_LINES)
     ]
-    instances = sum(row["instances"] for row in rows)
-    size_bytes = sum(row["size_bytes"] for row in rows)
-    requests = words.count(len(rows), "request")
-    lines.append(f"{words.count(instances, 'instance')}, {words.size(size_bytes)}, in {requests}.")
+    if requests > SHADOW_LINES:
+        lines.append(f"  … and {words.count(requests - SHADOW_LINES, 'request')} more")
+    told = words.count(requests, "request")
+    lines.append(f"{words.count(instances, 'instance')}, {words.size(size_bytes)}, in {told}.")
     return "\n".join(lines)

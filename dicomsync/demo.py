@@ -43,7 +43,7 @@ def run(keep: Path | None, say: Callable[[str], None]) -> int:
         _step(say, 3, "Backfill: find, prove whole, store, account")
         with shown(mode_for(sys.stderr.isatty(), None, quiet=not sys.stderr.isatty())) as watch:
             report = service.backfill(settings, watch=watch)
-        say(_indented(summary.text(report)))
+        say(_indented(summary.text(report, How.by(None, str(ledger)))))
         held = len(archive.stored())
         _step(say, 4, f"The archive was asked: it holds {words.count(held, 'instance')}")
         again = service.backfill(settings)

@@ -91,7 +91,7 @@ def _rest(status: dict[str, Any]) -> str:
         lines += ["", "Mirrored deletions", *mirror_report.lines(status["deletions"])]
     troubled = sum(case["n"] for case in status["cases"])
     if troubled:
-        lines += ["", f"{words.count(troubled, 'case')} for a person: `dicomsync explain` lists them."]
+        lines += ["", f"{words.count(troubled, 'case')} for a person: the commands above list them."]
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dicomsync import status, words
+from dicomsync.concerns import How
 from dicomsync.service import End, Report
 
 _ENDS = {
@@ -18,15 +19,15 @@ _ENDS = {
 }
 
 
-def text(report: Report) -> str:
+def text(report: Report, how: How) -> str:
     """Say how a backfill went: one sentence, the table of outcomes, what is left, what to do."""
     if report.dry_run:
-        return _dry(report)
+        return _dry(report, how)
     who = "Backfill, by the running daemon," if report.by_daemon else "Backfill"
     lines = [f"{who} {_ENDS[report.end].format(words.span(report.seconds))}: {_stored_now(report)}."]
     lines += _table(report)
     lines += _left(report)
-    lines += _person(report)
+    lines += _person(report, how)
     return "\n".join(lines)
 
 
@@ -41,18 +42,20 @@ def _stored_now(report: Report) -> str:
     return f"{instances} stored now, {words.size(report.stored_bytes)} in {requests}"
 
 
-def _dry(report: Report) -> str:
+def _dry(report: Report, how: How) -> str:
     lines = [
         f"Dry run: nothing was sent and nothing written. {words.count(report.due, 'file')} would be sent."
     ]
     lines += _table(report)
-    lines += _person(report)
+    lines += _person(report, how)
     return "\n".join(lines)
 
 
 def _table(report: Report) -> list[str]:
     rows = status.by_outcome(report.outcomes)
-    lines = ["", words.table(rows) if rows else "  no files"]
+    files = sum(one.n for one in report.outcomes)
+    lines = ["", f"{words.count(files, 'file')}, by where they are now:", words.table(rows)] if rows else []
+    lines = lines or ["", "  no files"]
     meanings = status.meaning_of(report.outcomes)
     if meanings:
         lines += ["", *(f"  {code}: {meaning}" for code, meaning in meanings.items())]
@@ -79,13 +82,16 @@ def _left(report: Report) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def _person(report: Report) -> list[str]:
+def _person(report: Report, how: How) -> list[str]:
+    """Say how to see the cases; a dry run has written nothing down, so that only a later look finds them."""
     if not report.for_a_person:
         return []
     cases = words.count(report.for_a_person, "case")
+    after = "once the backfill has run, " if report.dry_run else ""
     return [
         "",
-        f"{cases} for a person: `dicomsync explain` lists them, `dicomsync explain HANDLE` tells all of one.",
+        f"{cases} for a person: {after}this lists them, and with a HANDLE after it tells all of one:",
+        f"  {how.run('explain')}",
     ]
 
 

@@ -97,7 +97,7 @@ MAP: dict[str, str] = {
     "facts": "concerns handles ledger mirror_report states",
     "statusfile": "concerns facts ledger model pacing",
     "guide": "",
-    "summary": "service status words",
+    "summary": "concerns service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
     "doctor": "alerting alerts byhand certificates concerns config deletion dicomweb errors ledger model"

@@ -300,6 +300,21 @@ def test_a_single_bad_file_is_told(site: tuple[Path, Path, sandbox.Archive]) -> 
     assert "truncated" in done.stdout
 
 
+def test_cases_are_told_with_the_very_command_that_lists_them(
+    site: tuple[Path, Path, sandbox.Archive],
+) -> None:
+    folder, ledger, archive = site
+    path = next(folder.rglob("*.dcm"))
+    path.write_bytes(path.read_bytes()[:-20])
+    beforehand = backfill(folder, ledger, archive.url, "-n").stdout
+    assert "once the backfill has run" in beforehand, "there is no ledger to explain from"
+    done = backfill(folder, ledger, archive.url).stdout
+    assert "once the backfill has run" not in done
+    command = done.splitlines()[-1].split()
+    assert command[0] == "dicomsync"
+    assert str(path) in run(*command[1:]).stdout
+
+
 def test_a_conflict_that_a_person_removed_is_no_case_any_more(
     site: tuple[Path, Path, sandbox.Archive],
 ) -> None:

@@ -295,6 +295,25 @@ def test_in_shadow_nothing_is_sent_and_nothing_written_and_the_end_tells_all(sit
     assert not site.ledger.exists()
 
 
+def test_in_shadow_it_tells_what_would_go_now_and_not_what_went_before(site: Site) -> None:
+    write_studies(site.folder, studies=1, series=1, instances=3, rows=8, columns=8)
+    site.start()
+    site.ready()
+    until(lambda: site.ledger.exists() and site.stored() == 3)
+    site.tell(signal.SIGTERM)
+    assert site.ends() == 0
+    site.log.write_text("")
+    write_studies(site.folder / "more", studies=1, series=1, instances=2, rows=8, columns=8, seed=5)
+    site.start("-n")
+    until(lambda: "2 stored" in site.said())
+    site.tell(signal.SIGTERM)
+    assert site.ends() == 0
+    assert "\n2 instances, " in site.said()
+    assert "in 1 request." in site.said()
+    site.log.write_text("")
+    assert site.stored() == len(site.archive.stored()) == 3
+
+
 def test_a_full_ledger_disk_sends_nothing_and_it_resumes_by_itself(site: Site) -> None:
     site.start()
     site.ready()

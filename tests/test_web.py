@@ -12,9 +12,10 @@ import pytest
 
 from dicomsync import addresses, facts, status
 from dicomsync.concerns import How
-from dicomsync.ledger import Reader
+from dicomsync.ledger import Ledger, Reader
 from dicomsync.model import InstanceState
 from dicomsync.web import guard, metrics
+from dicomsync.web.app import unready
 
 from . import lookout
 from .conftest import Site
@@ -203,6 +204,11 @@ def test_what_the_ledger_says_cannot_become_markup(tmp_path: Path) -> None:
 
 def test_it_is_ready_while_a_daemon_takes_files_in_even_if_the_archive_is_away(web: Web) -> None:
     assert (web.get("/healthz").text, web.get("/readyz").text) == ("ok\n", "ok\n")
+
+
+def test_it_is_not_ready_where_no_daemon_has_ever_run(tmp_path: Path) -> None:
+    Ledger.open(tmp_path / "ledger.db").close()
+    assert unready(facts.look(tmp_path / "ledger.db", 0.0, How())) == "no daemon has ever run"
 
 
 @pytest.mark.parametrize(("seconds_ago", "words"), [(3600.0, "the daemon is silent\n")])

@@ -81,6 +81,7 @@ def backfill(
     settings = load(config_file, overrides, sections)
     from dicomsync import progress as showing
     from dicomsync import service, summary
+    from dicomsync.concerns import How
 
     mode = showing.mode_for(sys.stderr.isatty(), progress, quiet)
     with showing.shown(mode) as watch:
@@ -99,5 +100,6 @@ def backfill(
     if as_json:
         click.echo(json.dumps(summary.as_json(report)))
     elif not quiet:
-        click.echo(summary.text(report))
+        config = str(config_file.absolute()) if config_file and not ledger else None
+        click.echo(summary.text(report, How.by(config, settings.ledger.path)))
     return report.exit_code

@@ -173,6 +173,7 @@ def rebuild(
     settings = load(config_file, overrides, {})
     from dicomsync import progress as showing
     from dicomsync import summary, upkeep
+    from dicomsync.concerns import How
 
     if not yes:
         agree("Move the ledger aside and make a new one?")
@@ -181,7 +182,7 @@ def rebuild(
     if as_json:
         click.echo(json.dumps({**summary.as_json(report), "aside": aside or None}))
     elif not quiet:
-        click.echo(summary.text(report))
+        click.echo(summary.text(report, How.by(str(config_file.absolute()) if config_file else None)))
         click.echo(f"The ledger before is {aside}" if aside else "There was no ledger before.")
     return 5 if report.due else report.exit_code
 

@@ -34,7 +34,8 @@ def _ledger_file(path: Path, ground: Path, kind: str) -> Check:
     if not os.access(ground, os.W_OK | os.X_OK):
         return problem(name, f"{ground} cannot be written to", f"Let user {user()} write there.")
     if not os.path.exists(path):
-        return ok(name, f"{path} is not there yet, and can be made")
+        first = "the first `backfill` or `run` makes it, and `backfill -n` says what it would send"
+        return ok(name, f"{path} is not there yet, and can be made: {first}")
     if not os.access(path, os.R_OK | os.W_OK):
         return problem(name, f"{path} cannot be written to", f"Let user {user()} own it.")
     return ok(name, f"{path} can be written to")

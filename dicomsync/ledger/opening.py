@@ -204,7 +204,8 @@ def read_only(path: Path) -> sqlite3.Connection:
             expect(path, "nothing can be shown")
         if not path.exists():
             raise LedgerProblem(
-                f"There is no ledger at {path}.", hint="It is made by the first `dicomsync backfill`."
+                f"There is no ledger at {path}.",
+                hint="Is the path right? It is made by the first `dicomsync backfill` or `dicomsync run`.",
             )
         still = "" if Path(f"{os.path.realpath(path)}-wal").exists() else "&immutable=1"
     except OSError as error:

@@ -144,9 +144,24 @@ class Reader(Standing, AccountQueries, ConflictReader, TallyQueries):
         """Give one batch by its row."""
         return self._one("SELECT * FROM batches WHERE id = ?", (batch_id,))
 
-    def batches(self, most: int) -> list[Row]:
-        """Give the first batches, in order."""
-        return [dict(row) for row in self._db.execute("SELECT * FROM batches ORDER BY id LIMIT ?", (most,))]
+    def last_batch(self) -> int:
+        """Give the number of the latest batch, 0 where there is none."""
+        (number,) = self._db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
+        return int(number)
+
+    def batches(self, after: int, most: int) -> list[Row]:
+        """Give the first batches after the one of that number, in order."""
+        rows = self._db.execute("SELECT * FROM batches WHERE id > ? ORDER BY id LIMIT ?", (after, most))
+        return [dict(row) for row in rows]
+
+    def batches_in_all(self, after: int) -> tuple[int, int, int]:
+        """Count the batches after the one of that number, their instances, and their bytes."""
+        n, instances, size = self._db.execute(
+            """SELECT count(*), coalesce(sum(instances), 0), coalesce(sum(size_bytes), 0)
+            FROM batches WHERE id > ?""",
+            (after,),
+        ).fetchone()
+        return int(n), int(instances), int(size)
 
     def batches_of(self, study_id: int, most: int = 10) -> list[Row]:
         """Give a study's latest batches."""

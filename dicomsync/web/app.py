@@ -97,6 +97,7 @@ def unready(found: dict[str, Any] | None) -> str:
     """
     if found is None:
         return "the ledger cannot be read"
-    if found["daemon"]["state"] != "running":
-        return f"the daemon is {found['daemon']['state']}"
+    state = found["daemon"]["state"]
+    if state != "running":
+        return "no daemon has ever run" if state == "never" else f"the daemon is {state}"
     return "the ledger cannot be written" if found["ledger"]["blocked"] else ""
