@@ -54,7 +54,7 @@ def test_installed_as_readme_says_it_starts_is_ready_and_stores(service: Service
     service.systemctl("enable", "--now")  # returns when READY=1 was told, and fails if it never is
     assert service.show("ActiveState") == "active"
     service.until_stored(3)
-    service.until(lambda: service.show("StatusText") == "nothing is due")
+    service.until(lambda: service.show("StatusText") == "All is well: everything that was found is stored.")
     assert service.show("NRestarts") == "0"
 
 
