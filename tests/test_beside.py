@@ -46,7 +46,7 @@ def followed(site: Site) -> Iterator[subprocess.Popen[str]]:
     """A backfill that follows the daemon, which has begun."""
     words = command(site, "backfill", "--no-progress")
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as following:
-        until(lambda: any("6 instances due" in line for line in site.heard()))
+        until(lambda: any("6 instances" in line for line in site.heard()))
         yield following
 
 

@@ -326,11 +326,12 @@ def test_a_thousand_files_that_go_at_once_are_all_kept(site: Real) -> None:
     site.removal_is_followed("0/control.dcm")
     for name in names[:MANY]:
         site.at(name).unlink()
-    eventually(lambda: site.stands()["frozen"] == "many")
+    # by share where a pass saw the first few of them gone, and no more of the others
+    eventually(lambda: site.stands()["frozen"] in ("many", "share"))
     eventually(lambda: site.stands()["waiting"] == MANY)
     site.store("new.dcm")
     site.nothing_goes()
-    assert "FROZEN: more left in 24 hours than `max_deletions`" in status.text(site.told())
+    assert "FROZEN: more left in 24 hours than `max_deletion" in status.text(site.told())
     assert site.deletions("cancel", "--all").code == 0
     eventually(lambda: site.stands()["frozen"] == "")
     site.removal_is_followed("0/again.dcm")

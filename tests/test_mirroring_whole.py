@@ -149,7 +149,9 @@ def test_what_is_cancelled_as_a_whole_leaves_nothing_frozen_and_explain_told_of_
     assert "approve" in told
     assert "goes in" not in told  # as long as it is frozen it does not go
     explained = finished(site.start("explain", next(iter(paths)), "-c", site.config_file))
-    assert "next: its file has left: `dicomsync deletions list` says what becomes of it" in explained.out
+    assert (
+        "next: its file has left: `dicomsync deletions list -c FILE` says what becomes of it" in explained.out
+    )
     assert daemon.poll() is None
     done = command(site, "cancel", "--all")
     assert (done.code, done.out) == (

@@ -7,7 +7,7 @@ import signal
 import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,11 @@ class Archive:
 
     def stored(self) -> dict[str, Kept]:
         """Return what is kept, by SOP Instance UID, hashed from the disk now: claims play no part in it."""
-        return {one.sop: Kept(one.path, _sha256(one.path)) for one in self._shelf.all()}
+        kept = {}
+        for one in self._shelf.all():
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                kept[one.sop] = Kept(one.path, _sha256(one.path))
+        return kept
 
 
 @contextmanager
