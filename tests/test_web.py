@@ -328,6 +328,12 @@ def test_a_text_file_that_cannot_be_written_is_told(post: Post, site: Site) -> N
     assert (done.code, "cannot be written" in done.err) == (2, True)
 
 
+def test_a_text_file_that_node_exporter_would_not_read_is_refused(post: Post, site: Site) -> None:
+    done = site.run("metrics", "-c", post.config, "--textfile", site.home / "dicomsync.txt")
+    assert (done.code, "*.prom" in done.err) == (2, True)
+    assert not (site.home / "dicomsync.txt").exists()
+
+
 def test_a_text_file_without_a_ledger_says_so_and_is_a_failure(site: Site) -> None:
     target = site.home / "x.prom"
     assert site.run("metrics", "--ledger", site.home / "none.db", "--textfile", target).code == 1

@@ -42,6 +42,11 @@ def metrics(
         text, readable = measuring.exposition(path)
         click.echo(text, nl=False)
         return 0 if readable else 1
+    if textfile.suffix != ".prom":
+        raise UsageProblem(
+            f"{textfile} was not written: node_exporter reads no file that is not named *.prom.",
+            hint="Give it a name such as dicomsync.prom.",
+        )
     try:
         return 0 if measuring.write(path, textfile) else 1
     except OSError as error:
