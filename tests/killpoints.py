@@ -86,7 +86,7 @@ def _after_listings(meet: Callable[[], None]) -> None:
             meet()
         return read
 
-    scan.step = step  # type: ignore[assignment]
+    scan.step = step  # type: ignore[assignment]  # a trap in its place
 
 
 def _before(owner: Any, name: str, look: Callable[..., object]) -> None:
@@ -122,7 +122,7 @@ def _in_transactions(wanted: str, when: str, meet: Callable[[], None]) -> None:
         if when == "after" and wanted in noted:
             meet()
 
-    Ledger.transaction = transaction  # type: ignore[method-assign]
+    Ledger.transaction = transaction  # type: ignore[method-assign]  # a trap in its place
 
 
 def _on_the_wire(point: str, meet: Callable[[], None]) -> None:
@@ -151,4 +151,4 @@ def _on_the_wire(point: str, meet: Callable[[], None]) -> None:
             meet()
         return really_read(self, max_bytes, timeout)
 
-    stream.write, stream.read = write, read  # type: ignore[method-assign]
+    stream.write, stream.read = write, read  # type: ignore[method-assign]  # a trap in its place

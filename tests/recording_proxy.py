@@ -197,7 +197,7 @@ class RecordingProxy:
     # how it forwards
 
     def _spawn(self, target: object, *arguments: object) -> threading.Thread:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
+        thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]  # the test's own shorthand
         self._threads.append(thread)
         thread.start()
         return thread

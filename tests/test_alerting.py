@@ -162,7 +162,7 @@ def test_what_is_not_taken_is_told_delays_nothing_and_is_tried_again_ever_more_r
         clock.turn(facts("held"), alerting.FIRST_SECONDS - 10)
         assert server.connections == 1
         clock.turn(facts("held"), 15)
-        clock.until(facts("held"), lambda _: server.connections == 2 and not clock.one._webhook.busy)  # type: ignore[union-attr]
+        clock.until(facts("held"), lambda _: server.connections == 2 and not clock.one._webhook.busy)  # type: ignore[union-attr]  # it is there
         clock.turn(facts("held"), alerting.FIRST_SECONDS + 5)  # now it is left alone for twice as long
         assert server.connections == 2
         assert clock.one.lines(clock.now.wall)["webhook"]["failing_seconds"] > 30
@@ -210,7 +210,7 @@ def test_a_heartbeat_that_is_not_taken_is_told_by_the_webhook_and_tried_as_often
         clock = Clock(ledger, url(taking), url(refuses))
         for number in range(1, 4):
             clock.turn(facts(), 61)
-            clock.until(facts(), lambda _, n=number: len(refuses.seen) == n, "heartbeat")  # type: ignore[misc]
+            clock.until(facts(), lambda _, n=number: len(refuses.seen) == n, "heartbeat")  # type: ignore[misc]  # the loop's own value
             clock.until(facts(), lambda told: told["failing"], "heartbeat")
         clock.turn(facts("heartbeat-unsent", level="person"))
         clock.until(facts("heartbeat-unsent", level="person"), lambda told: told["told"])

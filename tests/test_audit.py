@@ -267,7 +267,7 @@ def test_a_backfill_leaves_the_checks_to_the_daemon(tmp_path: Path, monkeypatch:
 
 def order(world: World, wanted: orders.Saw | orders.Heal) -> int:
     act = world.engine.saw if isinstance(wanted, orders.Saw) else world.engine.heal
-    future = world.engine.order(lambda now: act(wanted, now))  # type: ignore[arg-type]
+    future = world.engine.order(lambda now: act(wanted, now))  # type: ignore[arg-type]  # the test's own shorthand
     world.engine.turn(world.now)
     return future.result(0)
 

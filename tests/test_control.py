@@ -165,7 +165,7 @@ def test_a_command_that_leaves_frees_its_place(tmp_path: Path) -> None:
     with served(tmp_path / "control.sock", forever) as path:
         for n in range(1, 2 * control.CONNECTIONS):
             next(one := control.ask(path, {}))
-            one.close()  # type: ignore[attr-defined]
+            one.close()  # type: ignore[attr-defined]  # the outside
             until(partial(ended.__contains__, n))
         assert next(control.ask(path, {}))
 

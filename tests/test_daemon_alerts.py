@@ -106,7 +106,7 @@ def test_a_receiver_that_hangs_or_is_not_there_delays_nothing_and_is_told_as_wha
             write_studies(
                 site.folder / str(number), studies=1, series=1, instances=2, rows=8, columns=8, seed=number
             )
-            until(lambda n=number: site.stored() == 2 * n + 2)  # type: ignore[misc]
+            until(lambda n=number: site.stored() == 2 * n + 2)  # type: ignore[misc]  # the loop's own value
         until(lambda: {"alerts-unsent", "heartbeat-unsent"} <= set(codes(site)))
     told = looked(site)["alerts"]
     assert "Connection refused" in told["heartbeat"]["failing"]

@@ -438,7 +438,7 @@ def test_a_disk_without_room_for_the_ledger_is_told(
         def __init__(self) -> None:
             self.free = free
 
-    monkeypatch.setattr(ledger.shutil, "disk_usage", lambda _: Usage())  # type: ignore[attr-defined]
+    monkeypatch.setattr(ledger.shutil, "disk_usage", lambda _: Usage())  # type: ignore[attr-defined]  # the outside
     assert look(site, absent)["ledger disk"].state is state
     enough = look(site, absent, alerts={"disk_free": "5MB"})  # as `status` has it
     assert enough["ledger disk"].state is OK
@@ -567,7 +567,7 @@ def test_a_certificate_says_when_it_ends_whether_it_is_trusted_or_not(
     context.load_cert_chain(short_lived)
     now = time.time() + days_on * 86400
     with ScriptedServer(module(), tls=context) as server:
-        monkeypatch.setattr(certificates.time, "time", lambda: now)  # type: ignore[attr-defined]
+        monkeypatch.setattr(certificates.time, "time", lambda: now)  # type: ignore[attr-defined]  # the outside
         (told,) = certificates.examine(Archive(server.url))
     assert told.state is state
     assert words in told.words

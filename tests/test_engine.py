@@ -476,7 +476,7 @@ def test_a_dead_archive_is_probed_not_hammered_and_everything_goes_when_it_is_ba
         probes += 1
         return reach()
 
-    world.archive.identify = counted  # type: ignore[method-assign, assignment]
+    world.archive.identify = counted  # type: ignore[method-assign, assignment]  # a trap in its place
     world.put("1.dcm", "1.2.3.1")
     world.passes(3600, step=5)
     assert 50 < probes < 200  # a small question a minute at least, one a second at most

@@ -207,7 +207,7 @@ def test_a_new_file_that_cannot_be_read_and_then_leaves_is_an_alarm(
     def refuse(name: object, *more: object, **most: object) -> int:
         if name == os.fsencode(path):
             raise PermissionError(13, "Permission denied")
-        return real(name, *more, **most)  # type: ignore[arg-type]
+        return real(name, *more, **most)  # type: ignore[arg-type]  # the test's own shorthand
 
     monkeypatch.setattr("dicomsync.header.os.open", refuse)
     world.until_done()
@@ -323,7 +323,7 @@ def test_a_file_put_into_another_study_while_its_lost_answer_is_asked_about_is_n
         world.archive.held["1.2.3.1"] = path.read_bytes()
     asked: list[str] = []
     real = world.archive.present
-    world.archive.present = lambda study, uids: asked.append(study) or real(study, uids)  # type: ignore[func-returns-value, method-assign]
+    world.archive.present = lambda study, uids: asked.append(study) or real(study, uids)  # type: ignore[func-returns-value, method-assign]  # recorded on the way
     world.put("1.dcm", "1.2.3.1", study="1.2.4", pixel=2)
     settle(world)
     assert asked[0] == "1.2.3", "the archive is asked where it would have what was on its way"

@@ -36,7 +36,7 @@ def told(world: World, subject: Path | str) -> str:
 
 
 def foretold(world: World, path: Path, **folder: object) -> str:
-    rules = replace(Folder(os.fsencode(world.folder)), **folder)  # type: ignore[arg-type]
+    rules = replace(Folder(os.fsencode(world.folder)), **folder)  # type: ignore[arg-type]  # the test's own shorthand
     return "\n".join(forecast(world.reader, os.fsencode(path), [rules], world.now.wall))
 
 

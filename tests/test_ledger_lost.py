@@ -240,7 +240,7 @@ def test_other_content_that_comes_long_after_is_a_conflict_with_what_was_forgott
     world.until_done()
     later = world.put("2.dcm", f"{STUDY}.1", pixel=2)
     world.now = Moment(later.stat().st_ctime + 86_400, world.now.mono)
-    world.ledger.doubt = replace(world.ledger.doubt, at=later.stat().st_ctime - 86_400)  # type: ignore[type-var]
+    world.ledger.doubt = replace(world.ledger.doubt, at=later.stat().st_ctime - 86_400)  # type: ignore[type-var]  # it is there
     sent = len(world.archive.requests)
     world.again()
     world.until_done()

@@ -616,7 +616,7 @@ def test_what_cannot_be_fetched_keeps_back_nothing_else(world: Mirrored, *, veri
             raise NoAnswer("broken", "gone")
         return real(study, series, sop)
 
-    world.archive.instance = instance  # type: ignore[method-assign]
+    world.archive.instance = instance  # type: ignore[method-assign]  # a trap in its place
     (world.folder / "a.dcm").unlink()
     world.hours(0.4)
     (world.folder / "b.dcm").unlink()
@@ -624,7 +624,7 @@ def test_what_cannot_be_fetched_keeps_back_nothing_else(world: Mirrored, *, veri
     assert world.state(other) is S.DELETED
     assert stuck in world.archive.held
     assert [one.due.sop_instance_uid for one in world.removals] == [stuck]
-    world.archive.instance = real  # type: ignore[method-assign]
+    world.archive.instance = real  # type: ignore[method-assign]  # a trap in its place
     world.hours(2)
     assert world.state(stuck) is S.DELETED
 

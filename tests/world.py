@@ -89,7 +89,7 @@ class FakeArchive:
         self._reach()
         bodies = []
         for part in parts:
-            uid = part.due.sop_instance_uid  # type: ignore[attr-defined]
+            uid = part.due.sop_instance_uid  # type: ignore[attr-defined]  # parts are ours
             assert uid not in self.in_flight
             self.in_flight.add(uid)
             try:

@@ -61,7 +61,7 @@ class Commands(click.Group):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings, commands=_Imported())
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click gives it
         """Write the list. It takes what click gives; nothing of the context is needed."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])

@@ -10,7 +10,7 @@ from dicomsync.errors import UsageProblem
 @click.command()
 @click.argument("subject", required=False, metavar="[CODE|COMMAND]")
 @click.pass_context
-def help(context: click.Context, subject: str | None) -> int:  # noqa: A001
+def help(context: click.Context, subject: str | None) -> int:  # noqa: A001 - the command has this name
     """Say what a state, a reason, a code or an exit code means, and what to do; or how a command is used.
 
     Such as `dicomsync help held`, `help truncated`, `help archive-auth`, `help 73`, `help backfill`. It says

@@ -112,7 +112,7 @@ def _session(network: Network) -> Any:
 
     context = tls_context(network)
 
-    class Adapter(HTTPAdapter):  # type: ignore[misc,unused-ignore]
+    class Adapter(HTTPAdapter):  # type: ignore[misc,unused-ignore]  # an untyped extra
         def init_poolmanager(self, *args: Any, **named: Any) -> None:
             super().init_poolmanager(*args, ssl_context=context, **named)
 

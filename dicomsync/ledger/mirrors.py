@@ -11,18 +11,18 @@ from dataclasses import asdict
 
 from dicomsync.deletion import WINDOW_SECONDS, Left, Root
 from dicomsync.ledger.conditions import CLAIMED, OPEN, UNCLAIMED
-from dicomsync.ledger.instances import InstanceVerbs
+from dicomsync.ledger.kept import MIRRORED, CopyVerbs
 from dicomsync.ledger.removals import REMOVALS, ROOTS, Removal, RootRow, below, removals_of, roots_of
 from dicomsync.model import InstanceState, StatKey
 
-REMOVED, MIRRORED, UNDONE = "removed", "mirrored", "undone"
-"""The reasons of an instance that is leaving; of one that is being deleted, or is; of one taken back."""
+REMOVED = "removed"
+"""The reason of an instance that is leaving; MIRRORED is that of one that is being deleted, or is."""
 
 LEDGER_FROM, CLOCK_FROM = "mirrors_from", "clock_from"
 """Facts: the last instance there was when the ledger was in doubt, and when the wall clock went back."""
 
 
-class MirrorVerbs(InstanceVerbs):
+class MirrorVerbs(CopyVerbs):
     """Verbs of mirrored deletions; each belongs inside a transaction."""
 
     # folders
@@ -335,7 +335,7 @@ class MirrorVerbs(InstanceVerbs):
         self.remember("instance", one.due.instance_id, "mirrored", "", wall)
         self._become(one, InstanceState.DELETED, MIRRORED)
         if self.source(one.due.instance_id) is not None:
-            self._due_again(one.due.instance_id, "reappeared", at)
+            self.due_again(one.due.instance_id, "reappeared", at)
 
     def give_up(self, one: Removal, why: str, wall: float) -> None:
         """End a removal of which nothing comes: the instance is stored, as it was."""
@@ -353,52 +353,6 @@ class MirrorVerbs(InstanceVerbs):
             self.remember("instance", one.due.instance_id, "deletion-approved", "", wall)
         self.thaw(root_id)
         return len(waiting)
-
-    # the copies that are kept
-
-    def kept_copies(self) -> list[tuple[int, bytes, int, float]]:
-        """Give row, path, size and age in its folder's seconds of every copy in the trash."""
-        rows = self._db.execute(
-            """SELECT r.id, r.kept, json_extract(r.kept_key, '$.size_bytes'), t.seconds - r.kept_seconds
-            FROM removals r JOIN roots t ON t.id = r.root_id WHERE r.kept IS NOT NULL"""
-        )
-        return [(row[0], bytes(row[1]), int(row[2]), float(row[3])) for row in rows]
-
-    def forget_copy(self, removal_id: int) -> bool:
-        """Let go of a copy; False while it is needed."""
-        row = self._db.execute(
-            f"""UPDATE removals SET kept = NULL WHERE id = ? AND NOT ({OPEN}) AND NOT EXISTS (
-                SELECT 1 FROM instances i WHERE i.id = removals.instance_id AND removals.stage = 'undone'
-                AND i.state IN ('pending', 'sending', 'unconfirmed')) RETURNING id""",
-            (removal_id,),
-        ).fetchone()
-        return row is not None
-
-    def copy_lost(self, removal_id: int) -> None:
-        """Record that a copy is not in the trash any more as it was put there."""
-        self._db.execute("UPDATE removals SET kept = NULL WHERE id = ?", (removal_id,))
-
-    def undo(self, sop_instance_uid: str, at: float, wall: float) -> str:
-        """Let a copy from the trash be stored again; gives why not, "" if it will be."""
-        row = self._db.execute(
-            f"""SELECT i.id, r.id, r.kept, i.study_id FROM instances i JOIN removals r ON r.instance_id = i.id
-            WHERE i.sop_instance_uid = ? AND i.{UNCLAIMED} AND i.state = 'deleted' AND i.reason = '{MIRRORED}'
-                AND r.stage = 'deleted' ORDER BY r.id DESC LIMIT 1""",
-            (sop_instance_uid,),
-        ).fetchone()
-        if row is None:
-            return "not-mirrored"
-        if not row[2]:
-            return "copy-gone"
-        taken = self._db.execute(
-            f"SELECT 1 FROM instances WHERE sop_instance_uid = ? AND {CLAIMED}", (sop_instance_uid,)
-        ).fetchone()
-        if taken is not None:
-            return "uid-taken"
-        self._db.execute("UPDATE removals SET stage = 'undone' WHERE id = ?", (row[1],))
-        self._due_again(row[0], UNDONE, at)
-        self.remember("instance", row[0], "deletion-undone", "", wall)
-        return ""
 
     # how instances change
 
@@ -440,15 +394,6 @@ class MirrorVerbs(InstanceVerbs):
             WHERE id = ?""",
             (one.removal_id,),
         )
-
-    def _due_again(self, instance_id: int, reason: str, at: float) -> None:
-        row = self._db.execute(
-            """UPDATE instances SET state = 'pending', reason = ?, detail = '', due_at = ?, attempts = 0,
-                unclear = 0, looks = 0, together = NULL, stored_at = NULL, verified_at = NULL, found = '',
-                found_at = NULL, check_at = NULL WHERE id = ? RETURNING study_id""",
-            (reason, at, instance_id),
-        ).fetchone()
-        self._touched.add(int(row[0]))
 
     def _nested(self) -> list[bytes]:
         return [bytes(row[0]) for row in self._db.execute("SELECT path FROM directories WHERE nested = 1")]

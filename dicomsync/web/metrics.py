@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def _folders(found: Facts) -> Iterator[Metric]:
         return {str(one["number"]): values(one) for one in ours}
 
     for name, (words, key) in _FOLDER.items():
-        yield _gauges(name, words, "folder", of(lambda one, key=key: one[key]))  # type: ignore[misc]
+        yield _gauges(name, words, "folder", of(itemgetter(key)))
     lost = of(lambda one: one["lost"] is not None)
     yield _gauges("folder_lost", "Whether the folder itself cannot be read.", "folder", lost)
     hangs = of(lambda one: one["hanging_seconds"] or 0.0)

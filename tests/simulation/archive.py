@@ -164,13 +164,13 @@ class Archive:
             raise NoAnswer("unreachable", "no connection")
         if way == "reset":
             raise NoAnswer("broken", "gone", total_bytes=total)
-        uids = tuple(part.due.sop_instance_uid for part in parts)  # type: ignore[attr-defined]
+        uids = tuple(part.due.sop_instance_uid for part in parts)  # type: ignore[attr-defined]  # parts are ours
         request = Request(len(self.requests), uids)
         self.requests.append(request)
         self.leaves(uids)
         if way == "crash-before":
             raise Crash("sent: nothing of the body")
-        studies = {part.due.sop_instance_uid: part.due.study_instance_uid for part in parts}  # type: ignore[attr-defined]
+        studies = {part.due.sop_instance_uid: part.due.study_instance_uid for part in parts}  # type: ignore[attr-defined]  # parts are ours
         most = argument % (len(parts) * CHUNKS_READ + 1) if way in ("cut", "crash") else None
         self._read(request, parts, most)
         if way == "cut":
@@ -210,8 +210,8 @@ class Archive:
             except Hangs:
                 raise NoAnswer("broken", "gone", sent_bytes=max(1, len(body))) from None
             finally:
-                chunks.close()  # type: ignore[attr-defined]
-            uid = part.due.sop_instance_uid  # type: ignore[attr-defined]
+                chunks.close()  # type: ignore[attr-defined]  # the outside
+            uid = part.due.sop_instance_uid  # type: ignore[attr-defined]  # parts are ours
             request.bodies[uid] = body
             self.log.append(("body", (request, uid, body)))
 

@@ -58,7 +58,7 @@ def replace(site: Site, a: int, b: int) -> None:
 def edit(site: Site, a: int, b: int) -> None:
     """A file gets another whole content of the same instance."""
     path = existing(site, b)
-    blob = blobs.by_data().get(site.disk.find(path).data) if path else None  # type: ignore[union-attr]
+    blob = blobs.by_data().get(site.disk.find(path).data) if path else None  # type: ignore[union-attr]  # it is there
     if path and blob:
         others = [one for one in blobs.universe() if one.sop == blob.sop]
         site.disk.write(path, others[a % len(others)].data)

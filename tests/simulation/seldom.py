@@ -69,7 +69,7 @@ def all_at_once(site: Site, a: int, b: int) -> None:
         site.work(0)
         site.bring(0)
     path = existing(site, b)
-    blob = blobs.by_data().get(site.disk.find(path).data) if path else None  # type: ignore[union-attr]
+    blob = blobs.by_data().get(site.disk.find(path).data) if path else None  # type: ignore[union-attr]  # it is there
     if blob and a % 2:
         site.withdraw(blobs.universe().index(blob))
     else:
