@@ -228,7 +228,7 @@ def test_learning_ends_where_it_does_not_pay(reader: Reader, monkeypatch: pytest
     for number in range(600):
         extra = element(0x00290010 + number, "LO", "x")
         assert isinstance(reader.learnt(slice_of("explicit", 9, extra)), Whole)
-    assert 100 < len(compared) < 300
+    assert 90 < len(compared) < 100  # of 600; what they earn is spent on that as well
 
 
 def test_the_cap_on_elements_counts_those_that_a_layout_steps_over(
