@@ -28,7 +28,7 @@ try:
 finally:
     print("imported", *sorted(sys.modules), file=sys.stderr)
 """
-HEAVY = {"httpx", "numpy", "pydantic", "pydicom", "rich", "sqlite_utils", "ssl", "starlette", "tenacity"}
+HEAVY = {"httpx", "numpy", "pydicom", "rich", "sqlite_utils", "ssl", "starlette", "tenacity"}
 HEAVY |= {
     "asyncio",
     "concurrent",
