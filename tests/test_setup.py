@@ -98,7 +98,7 @@ def test_a_path_that_no_config_can_say_is_refused() -> None:
 @pytest.mark.parametrize(
     ("archive", "folders", "ledger", "words"),
     [
-        ("ftp://x", ["/a"], "/l.db", "begin with https"),
+        ("ftp://x", ["/a"], "/l.db", "begins with https"),
         ("https://me:secret@x/v2", ["/a"], "/l.db", "user name or password"),
         (URL, ["/a", "/a/b"], "/l.db", "overlap"),
         (URL, ["/a"], "/a/l.db", "lies inside folder 1"),
