@@ -28,7 +28,7 @@ try:
 finally:
     print("imported", *sorted(sys.modules), file=sys.stderr)
 """
-HEAVY = {"httpx", "numpy", "pydantic", "pydicom", "rich", "sqlite_utils", "ssl", "starlette", "tenacity"}
+HEAVY = {"httpx", "numpy", "pydicom", "rich", "sqlite_utils", "ssl", "starlette", "tenacity"}
 HEAVY |= {
     "asyncio",
     "concurrent",
@@ -51,6 +51,14 @@ def imported(*arguments: object) -> tuple[frozenset[str], frozenset[str]]:
     modules = done.stderr.rpartition("imported ")[2].split()
     ours = frozenset(name for name in modules if name.startswith("dicomsync"))
     return ours, frozenset(name.split(".")[0] for name in modules) - {"dicomsync"}
+
+
+def outside(modules: frozenset[str]) -> frozenset[str]:
+    """The packages that are not Python's own; what a site brings into every process is not looked at."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True, timeout=60
+    )
+    return modules - sys.stdlib_module_names - {name.split(".")[0] for name in done.stdout.split()}
 
 
 @pytest.fixture
@@ -93,7 +101,6 @@ def test_status_imports_how_it_stands_and_nothing_heavy(ledger: Path) -> None:
         "dicomsync.ledger.opening",
         "dicomsync.ledger.removals",
         "dicomsync.ledger.standing",
-        "dicomsync.logs",
         "dicomsync.mirror_report",
         "dicomsync.mounts",
         "dicomsync.reasons",
@@ -102,7 +109,8 @@ def test_status_imports_how_it_stands_and_nothing_heavy(ledger: Path) -> None:
         "dicomsync.status",
         "dicomsync.words",
     }
-    assert not others & HEAVY
+    assert not others & (HEAVY | {"logging"})
+    assert outside(others) == {"click"}
 
 
 def test_status_takes_the_ledger_from_a_config_as_lightly(ledger: Path, tmp_path: Path) -> None:
@@ -127,6 +135,7 @@ def test_a_backfill_that_sends_nothing_imports_nothing_for_sending_nor_for_makin
     ledger: Path, tmp_path: Path
 ) -> None:
     others = backfill(ledger, tmp_path / "in")
+    assert outside(others) == {"click"}
     assert not others & (FOR_SENDING | FOR_SHOWING | {"sqlite_utils", "numpy", "pandas"})
 
 
@@ -134,6 +143,15 @@ def test_a_new_ledger_is_made_without_what_sqlite_utils_would_import_along(tmp_p
     others = backfill(tmp_path / "new.db", tmp_path / "in")
     assert "sqlite_utils" in others
     assert not others & (FOR_SENDING | FOR_SHOWING | {"numpy", "pandas"})
+
+
+def test_the_door_to_httpx_leaves_its_command_line_and_what_that_takes_along_outside() -> None:
+    code = "import sys, dicomsync.dicomweb.http; print(*sys.modules); import httpx._main"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    modules = set(done.stdout.split())
+    assert "httpx" in modules
+    assert not modules & {"httpx._main", "rich", "pygments"}
 
 
 def test_what_was_kept_out_while_a_ledger_was_made_can_be_imported_afterwards(tmp_path: Path) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import sqlite3
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from dicomsync import mounts
 from dicomsync.errors import LedgerDamaged, LedgerInUse, LedgerProblem
+from dicomsync.ledger import holding
 from dicomsync.ledger.guard import EMPTY, MISSING, Seal
 
 APPLICATION_ID = 0x44434D53  # "DCMS"
@@ -62,6 +60,7 @@ def take_lock(path: Path) -> int:
         ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holding.mark(descriptor)
     except OSError:
         os.close(descriptor)
         raise LedgerInUse(
@@ -243,7 +242,10 @@ def migrate(connection: sqlite3.Connection) -> None:
             hint="Install that version again, or a newer one.",
         )
     if applied != STEPS:
-        with _unseen("numpy", "pandas"):
+        from dicomsync.lean import without
+
+        # sqlite-utils takes these for types of columns that we have none of: numpy alone 100 ms and 12 MB
+        with without("numpy", "pandas"):
             from sqlite_utils import Database
 
             from dicomsync.ledger.migrations import migrations
@@ -256,19 +258,3 @@ def _applied(connection: sqlite3.Connection) -> set[str]:
         return set()
     rows = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'dicomsync'")
     return {str(row[0]) for row in rows}
-
-
-@contextlib.contextmanager
-def _unseen(*packages: str) -> Iterator[None]:
-    """Keep what is imported from importing these packages along, where they are installed.
-
-    sqlite-utils takes numpy and pandas for types of columns that we have none of: numpy alone costs 100 ms
-    and 12 MB.
-    """
-    hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: not to be found
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
