@@ -153,6 +153,7 @@ ODD = {
     "a second UID": element(STUDY, "UI", "1.2.9"),
     "the same UID again": element(STUDY, "UI", "1.2.3"),
     "an odd VR": element(0x00291011, "ZZ", "value"),
+    "an odd VR that looks long": element(0x00291011, "ZZ", b"\2\0\0\0" + b"x" * 8),
     "an odd length": element(0x00291011, "LO", b"", length=3) + b"abc",
     "a tag out of order": element(0x00080005, "CS", "ISO_IR 100"),
     "a wanted tag with a long VR": element(0x00280008, "UT", "1"),
@@ -193,6 +194,14 @@ def test_a_file_that_fits_but_is_wrong_is_held(reader: Reader) -> None:
         assert not isinstance(reader.agrees(good.replace(old, new)), Whole)
     assert not isinstance(reader.agrees(good.replace(b"1.2.3.11", b"1.2.3.12", 1)), Whole)
     assert reader.fitted == 4
+
+
+def test_a_uid_given_twice_is_compared_in_each_file(reader: Reader) -> None:
+    again = element(STUDY, "UI", "1.2.3")
+    for number in (9, 10, 11):
+        assert isinstance(reader.agrees(slice_of("explicit", number, again)), Whole)
+    assert not isinstance(reader.agrees(slice_of("explicit", 12, element(STUDY, "UI", "1.2.9"))), Whole)
+    assert reader.fitted == 2
 
 
 @pytest.mark.parametrize("syntax", [BIG, DEFLATED])
