@@ -406,7 +406,7 @@ class Engine:
         if (mirrors_at := self.mirroring.next_at()) is not None:
             moments.append(mirrors_at)
         if self._pace.sends and not self.delivery.circuit.closed:
-            moments.append(self.delivery.circuit.probe_at)
+            moments += [at for at in [self.delivery.probe_at()] if at is not None]
         elif self._pace.sends and self.delivery.traffic.free:
             due = self._ledger.next_due()
             if due is not None:
