@@ -1,6 +1,8 @@
-"""The limit: a folder stored over one connection by sendfile, with nothing looked at, proved or written down.
+"""The limit: a folder stored by sendfile, with nothing looked at, proved or written down.
 
-python -m benchmarks.by_sendfile URL FOLDER
+    python -m benchmarks.by_sendfile URL FOLDER [CONNECTIONS]
+
+Over one connection a request holds a directory; over several, as many files as a batch of dicomsync.
 """
 
 from __future__ import annotations
@@ -8,23 +10,38 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+AT_ONCE = 50  # of dicomsync's batches
 _BOUNDARY = "limit"
 _END = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
 def main() -> None:
-    """Send a request for each directory that has files."""
+    """Send all requests, over as many connections as are asked for."""
     url, folder = urlsplit(sys.argv[1]), sys.argv[2]
+    connections = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    requests = list(_requests(folder, AT_ONCE if connections > 1 else sys.maxsize))
+    with ThreadPoolExecutor(connections) as hands:
+        list(hands.map(lambda first: _send(url, requests[first::connections]), range(connections)))
+
+
+def _requests(folder: str, at_once: int) -> Iterator[list[str]]:
+    for directory, _, names in os.walk(folder):
+        files = [os.path.join(directory, name) for name in sorted(names) if name.endswith(".dcm")]
+        yield from (files[at : at + at_once] for at in range(0, len(files), at_once))
+
+
+def _send(url: SplitResult, requests: list[list[str]]) -> None:
     with socket.create_connection((url.hostname or "", url.port or 80)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         answers = connection.makefile("rb")
-        for directory, _, names in os.walk(folder):
-            files = [os.path.join(directory, name) for name in sorted(names) if name.endswith(".dcm")]
-            if files:
-                _store(connection, f"{url.path}/studies", files)
-                _read_answer(answers)
+        for files in requests:
+            _store(connection, f"{url.path}/studies", files)
+            _read_answer(answers)
 
 
 def _store(connection: socket.socket, target: str, files: list[str]) -> None:
@@ -35,7 +52,8 @@ def _store(connection: socket.socket, target: str, files: list[str]) -> None:
     length = sum(map(os.path.getsize, files)) + sum(map(len, heads)) + len(_END)
     connection.sendall(
         f"POST {target} HTTP/1.1\r\nHost: limit\r\nContent-Length: {length}\r\n"
-        f'Content-Type: multipart/related; type="application/dicom"; boundary={_BOUNDARY}\r\n\r\n'.encode()
+        'Accept: application/dicom+json\r\nContent-Type: multipart/related; type="application/dicom"; '
+        f"boundary={_BOUNDARY}\r\n\r\n".encode()
     )
     for path, head in zip(files, heads, strict=True):
         connection.sendall(head, socket.MSG_MORE)
@@ -47,7 +65,7 @@ def _store(connection: socket.socket, target: str, files: list[str]) -> None:
 def _read_answer(answers: BinaryIO) -> None:
     line = answers.readline()
     if b" 200 " not in line:
-        sys.exit(f"the archive answered {line!r}")
+        raise SystemExit(f"the archive answered {line!r}")
     length = 0
     while line.strip():
         line = answers.readline()

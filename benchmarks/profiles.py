@@ -171,7 +171,13 @@ class Bench:
         if why := orthanc.missing():
             yield Finding("anything to orthanc", "", missing=why)
             return
-        peers = (senders.DCMSEND, senders.STORESCU, senders.DICOMWEB_CLIENT, senders.CURL)
+        peers = (
+            senders.LIMIT_ABREAST,
+            senders.DCMSEND,
+            senders.STORESCU,
+            senders.DICOMWEB_CLIENT,
+            senders.CURL,
+        )
         start = servers.orthanc(self.place)
         for corpus in self.corpora():
             title = f"{_short(corpus)} to orthanc"

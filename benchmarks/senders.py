@@ -62,8 +62,15 @@ def _storescu(folder: Path, server: Server, _: Path) -> list[str]:
     return ["storescu", "-q", "+sd", "+r", "-R", "127.0.0.1", str(server.dicom_port), str(folder)]
 
 
-def _module(name: str) -> Command:
-    return lambda folder, server, _: [sys.executable, "-m", f"benchmarks.{name}", server.url, str(folder)]
+def _module(name: str, *more: str) -> Command:
+    return lambda folder, server, _: [
+        sys.executable,
+        "-m",
+        f"benchmarks.{name}",
+        server.url,
+        str(folder),
+        *more,
+    ]
 
 
 def _curl(folder: Path, server: Server, _: Path) -> list[str]:
@@ -84,3 +91,5 @@ DICOMWEB_CLIENT = Sender(
 )
 CURL = Sender("find | xargs curl", _curl, _program("curl", "curl"))
 LIMIT = Sender("the limit (sendfile)", _module("by_sendfile"))
+LIMIT_ABREAST = Sender("the limit (sendfile)", _module("by_sendfile", AT_A_TIME))
+"""Over as many connections as dicomsync begins with: as fast as an archive that takes its time can be."""

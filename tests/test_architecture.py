@@ -39,6 +39,7 @@ MAP: dict[str, str] = {
     "failures": "reasons",
     "rules": "model pacing failures dicomweb.response",
     "quiet": "",
+    "lean": "",
     "names": "model",
     "entries": "model",
     "scan": "entries model names quiet",
@@ -51,7 +52,7 @@ MAP: dict[str, str] = {
     "jobs": "copies dicomweb header quiet scan rules pacing model errors",
     "removal": "deletion dicomweb errors jobs model pacing roots rules",
     "work": "batching model",
-    "ledger": "claims deletion errors model mounts sqlite_utils states",
+    "ledger": "claims deletion errors lean model mounts sqlite_utils states",
     "enrolment": "claims failures handles jobs ledger model work",
     "passes": "names scan handles ledger model pulse work",
     "pulse": "ledger model work",
@@ -110,7 +111,7 @@ MAP: dict[str, str] = {
     " failures forecast guide handles handover jobs ledger logs mirror_orders mirror_report model notify"
     " orders progress report resolution roots sandbox scan service setup status summary upkeep verify web"
     " wiring words",
-    "dicomweb": "errors azure certifi httpx httpcore requests tenacity",
+    "dicomweb": "errors lean azure certifi httpx httpcore requests tenacity",
     "sandbox": "errors pydicom python_multipart starlette uvicorn",
     "__main__": "cli secrecy",
     "__init__": "",

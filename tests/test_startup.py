@@ -136,6 +136,15 @@ def test_a_new_ledger_is_made_without_what_sqlite_utils_would_import_along(tmp_p
     assert not others & (FOR_SENDING | FOR_SHOWING | {"numpy", "pandas"})
 
 
+def test_the_door_to_httpx_leaves_its_command_line_and_what_that_takes_along_outside() -> None:
+    code = "import sys, dicomsync.dicomweb.http; print(*sys.modules); import httpx._main"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    modules = set(done.stdout.split())
+    assert "httpx" in modules
+    assert not modules & {"httpx._main", "rich", "pygments"}
+
+
 def test_what_was_kept_out_while_a_ledger_was_made_can_be_imported_afterwards(tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text("whole = True\n")
     code = (

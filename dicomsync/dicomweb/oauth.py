@@ -13,10 +13,9 @@ import time
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode, urlsplit
 
-import httpx
-
 from ..errors import ArchiveProblem, NoAnswer, Refused, SecretProblem, UsageProblem
 from .auth import ClientCredentials
+from .http import httpx
 from .network import Network
 from .once import asked
 from .secrets import SecretReader

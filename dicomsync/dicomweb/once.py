@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-import httpx
-
+from .http import httpx
 from .network import Network
 from .route import transport_to
 from .transport import Limit, strict_client

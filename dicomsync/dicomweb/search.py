@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import quote
 
-import httpx
-
 from ..errors import BadAnswer, UsageProblem
 from .dicomjson import Dataset, clean_text, uid
+from .http import httpx
 from .kinds import Kind
 from .session import Session
 

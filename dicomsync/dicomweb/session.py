@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-import httpx
-
 from ..errors import BadAnswer, NoAnswer, Refused, UsageProblem
 from .archive import Archive
 from .authorizer import Authorizer
 from .bodies import Body
 from .dicomjson import Dataset, clean_uid, rows
+from .http import httpx
 from .retry import short_retries
 from .route import transport_to
 from .throttle import Throttle

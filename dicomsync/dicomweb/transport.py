@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpcore
-import httpx
 
 from .. import __version__
 from ..errors import SecretProblem
+from .http import httpx
 
 _ANSWER: Final = re.compile(rb"HTTP/1\.[01] [2-9]")  # the head of an answer that is not 1xx
 _LOOK_SECONDS: Final = 0.25  # while the archive takes nothing: how often to look for an early answer

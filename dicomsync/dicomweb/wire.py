@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-import httpx
-
 from ..errors import NoAnswer, NotThere, Refused
+from .http import httpx
 
 WHY: Final[dict[type[Exception], str]] = {
     httpx.HTTPError: "broken",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import sqlite3
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from dicomsync import mounts
@@ -232,7 +230,10 @@ def is_current(connection: sqlite3.Connection) -> bool:
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the schema up to date."""
-    with _unseen("numpy", "pandas"):
+    from dicomsync.lean import without
+
+    # sqlite-utils takes these for types of columns that we have none of: numpy alone 100 ms and 12 MB
+    with without("numpy", "pandas"):
         from sqlite_utils import Database
 
         from dicomsync.ledger.migrations import migrations
@@ -245,19 +246,3 @@ def _applied(connection: sqlite3.Connection) -> set[str]:
         return set()
     rows = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'dicomsync'")
     return {str(row[0]) for row in rows}
-
-
-@contextlib.contextmanager
-def _unseen(*packages: str) -> Iterator[None]:
-    """Keep what is imported from importing these packages along, where they are installed.
-
-    sqlite-utils takes numpy and pandas for types of columns that we have none of: numpy alone costs 100 ms
-    and 12 MB.
-    """
-    hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: not to be found
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
