@@ -410,8 +410,7 @@ class Intake:
         """In a backfill, let what is in these directories go: nothing more is known to come."""
         if self._pace.once:
             self._closed.update(directories)
-            for directory_id in directories:
-                self._ledger.quieten(directory_id, self._pace.at(now))
+            self._ledger.quieten(directories, self._pace.at(now))
 
     def _as_read(self, candidate: Candidate, whole: Whole) -> Candidate:
         # One that had to settle, or to be compared, comes after the rest of its directory has gone.
