@@ -10,8 +10,9 @@ from typing import Any
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\.?")
 
 
-def listening(text: str) -> tuple[str, int]:
+def listening(value: object) -> tuple[str, int]:
     """Read "127.0.0.1:9646" or "[::1]:9646"; raises ValueError for anything else. Port 0 is any free one."""
+    text = value if isinstance(value, str) else ""
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):([0-9]{1,5})", text)
     if match is None or int(match[2]) > 65535:
         raise ValueError('expected an address and a port such as "127.0.0.1:9646" or "[::1]:9646"')
@@ -24,11 +25,11 @@ def listening(text: str) -> tuple[str, int]:
     return host, int(match[2])
 
 
-def name(text: str) -> str:
+def name(value: object) -> str:
     """Check a host name by which the page is asked for, as a proxy before it may have; raises ValueError."""
-    if not _NAME.fullmatch(text):
-        raise ValueError('expected names of hosts such as "status.example", without port or address')
-    return text.lower()
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError('expected the name of a host such as "status.example", without port or address')
+    return value.lower()
 
 
 def is_loopback(host: str) -> bool:
@@ -57,11 +58,11 @@ def admits(header: str, names: tuple[str, ...]) -> bool:
 
 def problems(web: Mapping[str, Any]) -> list[str]:
     """Say what is wrong between the keys of `[web]`: what others can reach needs a token."""
-    listen, hosts = web.get("listen", ""), web.get("hosts", ())
+    listen, hosts = web.get("listen", "localhost:0"), web.get("hosts", ())
     if web.get("token_from"):
         return []
     try:
-        beyond = isinstance(listen, str) and listen != "" and not is_loopback(listening(listen)[0])
+        beyond = not is_loopback(listening(listen)[0])
     except ValueError:  # told by itself
         return []
     if beyond:

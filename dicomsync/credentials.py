@@ -9,6 +9,7 @@ from typing import Any, Final
 _SECRET_PLACE: Final = re.compile(
     r"/[^\0]+|env:[A-Za-z_][A-Za-z0-9_]*|credential:(?!\.)[A-Za-z0-9_.@-]+", re.ASCII
 )
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 
 _CREDENTIALS: Final[dict[str, tuple[set[str], set[str]]]] = {
     # auth, and for "azure" its azure_credential: the keys it needs, the keys it may have
@@ -61,18 +62,25 @@ def problems(archive: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def secret_place(value: object) -> object:
+def secret_place(value: object) -> str:
     """Take where a secret is; raises ValueError for a secret itself, and never repeats it."""
-    if isinstance(value, str) and value and not _SECRET_PLACE.fullmatch(value):
+    if not isinstance(value, str) or not _SECRET_PLACE.fullmatch(value):
         raise ValueError(
-            'says where the secret is: "/path/of/a/file", "env:NAME" or "credential:NAME";'
+            'expected where the secret is: "/path/of/a/file", "env:NAME" or "credential:NAME";'
             " a secret itself does not belong into a config"
         )
     return value
 
 
-def file_place(value: object) -> object:
+def file_place(value: object) -> str:
     """Take the path of a file; raises ValueError for one that means another file to each who reads it."""
-    if isinstance(value, str) and value and (not value.startswith("/") or "\0" in value):
-        raise ValueError("is the path of a file, from / on")
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError("expected the path of a file, from / on")
+    return value
+
+
+def authority(value: object) -> str:
+    """Take the host that issues tokens; raises ValueError for a URL, and for anything else."""
+    if not isinstance(value, str) or not _HOST.fullmatch(value):
+        raise ValueError('expected a host such as "login.microsoftonline.us"')
     return value

@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 
@@ -315,9 +316,8 @@ class Daemon:
                 problem.for_logs,
             )
         else:
-            changed = [
-                name for name in type(new).model_fields if getattr(new, name) != getattr(self._config, name)
-            ]
+            names = [one.name for one in fields(new)]
+            changed = [name for name in names if getattr(new, name) != getattr(self._config, name)]
             log.info("the new config was taken; changed: %s", ", ".join(changed) or "nothing")
             self._config = new
             if self._telling is not None:

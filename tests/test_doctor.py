@@ -75,7 +75,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     [
         (None, "cannot be read"),
         ("[archive", "is not TOML"),
-        ('[archive]\nurl = "x"\n[ledger]\npath = ""\n[nonsense]\n', "begin with https"),
+        ('[archive]\nurl = "x"\n[ledger]\npath = ""\n[nonsense]\n', "begins with https"),
     ],
 )
 def test_a_config_that_cannot_be_used_is_the_one_thing_told(site: Site, text: str | None, words: str) -> None:

@@ -101,13 +101,13 @@ def test_the_command_sends_it_and_says_what_came_of_it(site: Site, server: Scrip
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (f'webhook = "ftp://h/{KEY}"', "alerts.webhook: url must begin with"),
+        (f'webhook = "ftp://h/{KEY}"', "alerts.webhook: expected a URL that begins with"),
         (f'webhook = "http://h/{KEY}#x"', "alerts.webhook: the URL holds"),
         (f'webhook = "http://h/a b{KEY}"', "alerts.webhook: the URL holds"),
-        (f'heartbeat = "http://{KEY}@h/"', "alerts.heartbeat: url must not hold a user name"),
-        (f'webhook_from = "https://h/{KEY}"', "alerts.webhook_from: says where the secret is"),
+        (f'heartbeat = "http://{KEY}@h/"', "alerts.heartbeat: expected a URL without a user name"),
+        (f'webhook_from = "https://h/{KEY}"', "alerts.webhook_from: expected where the secret is"),
         (f'webhook = "http://h/{KEY}"\nwebhook_from = "/x"', "two places for one URL"),
-        ('name = "a\\nb"', "alerts.name: is one line"),
+        ('name = "a\\nb"', "alerts.name: expected one line"),
         ('heartbeat_every = "0s"', "alerts.heartbeat_every: "),
         ('wehbook = "x"', "did you mean 'webhook'?"),
     ],

@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,10 +73,10 @@ def test_all_that_was_not_asked_is_as_in_the_example() -> None:
     example = config.parse(setup.example())
     answers = Answers(URL, ("/a", "/b"), "/l/ledger.db")
     written = config.parse(setup.render(answers))
-    assert written.archive == example.archive.model_copy(update={"url": URL})
+    assert written.archive == replace(example.archive, url=URL)
     assert (written.batch, written.upload) == (example.batch, example.upload)
     (folder,) = example.folders
-    assert written.folders == tuple(folder.model_copy(update={"path": path}) for path in ("/a", "/b"))
+    assert written.folders == tuple(replace(folder, path=path) for path in ("/a", "/b"))
 
 
 def test_the_examples_own_answers_give_the_example() -> None:
@@ -97,7 +98,7 @@ def test_a_path_that_no_config_can_say_is_refused() -> None:
 @pytest.mark.parametrize(
     ("archive", "folders", "ledger", "words"),
     [
-        ("ftp://x", ["/a"], "/l.db", "begin with https"),
+        ("ftp://x", ["/a"], "/l.db", "begins with https"),
         ("https://me:secret@x/v2", ["/a"], "/l.db", "user name or password"),
         (URL, ["/a", "/a/b"], "/l.db", "overlap"),
         (URL, ["/a"], "/a/l.db", "lies inside folder 1"),

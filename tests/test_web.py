@@ -253,7 +253,7 @@ def test_a_ledger_that_cannot_be_read_is_told_everywhere(tmp_path: Path) -> None
         (['web.listen="192.0.2.1:9646"', KEYED], "Nothing can listen at 192.0.2.1"),
         (['web.token_from="env:NO_SUCH_TOKEN"'], "is not set"),
         (['web.token_from="env:SHORT_TOKEN"'], "fewer than 16 characters"),
-        (['web.token_from="hunter2"'], "says where the secret is"),
+        (['web.token_from="hunter2"'], "expected where the secret is"),
     ],
 )
 def test_what_would_be_unsafe_or_cannot_be_is_refused_in_a_sentence(

@@ -1,6 +1,7 @@
 """The config: TOML text to one frozen `Config`.
 
-`values` says what a value may be, `model` has every key, `reading` finds and tells what is wrong.
+`model` is the table of every key. `values` says what a value may be, `sections` how values make a whole,
+and `reading` what becomes of a text.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from .model import (
     DeletionsConfig,
     FolderConfig,
     LedgerConfig,
-    Section,
     UploadConfig,
     VerifyConfig,
     WebConfig,
 )
 from .reading import archive_alone, build, parse, shown, warnings
+from .sections import Section
 from .values import seconds, share, size_bytes
 
 __all__ = [

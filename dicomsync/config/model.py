@@ -1,229 +1,191 @@
-"""Every section and key, with its default and what it may be."""
+"""Every section and key: how its value is read, and what it is where it is left out."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from typing import Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
+from dicomsync.addresses import name as host_name
+from dicomsync.bwlimit import Timetable, timetable
+from dicomsync.credentials import authority, file_place, secret_place
+
+from .sections import Section, key, listed, needed, table
+from .values import (
+    address,
+    any_path,
+    base_url,
+    either,
+    flag,
+    http_url,
+    line,
+    one_of,
+    pattern,
+    seconds,
+    seconds_from,
+    share,
+    size_bytes,
+    text,
+    whole,
 )
 
-from dicomsync import addresses
-from dicomsync.bwlimit import Timetable, timetable
+Kind = Literal["auto", "dicom-server", "orthanc", "dcm4chee", "google", "healthimaging", "generic"]
+Auth = Literal["none", "basic", "bearer", "oauth2", "azure"]
+ClientAuth = Literal["basic", "post"]
+AzureCredential = Literal["managed", "default", "secret", "certificate", "cli"]
+Start = Literal["all", "new"]
+Watch = Literal["auto", "events", "scan"]
+Mirror = Literal["off", "report", "on"]
+AfterStore = Literal["none", "search", "bytes"]
+Access = Literal["owner", "group"]
+Body = Literal["json", "chat", "text"]
+Method = Literal["GET", "POST"]
+Least = Literal["wrong", "person", "note"]
 
-from .values import Duration, FilePlace, PlainPath, SecretPlace, Share, Size, auto, unless, url_of
 
-
-class Section(BaseModel):
-    """What all sections are: strict, frozen, and without a key that nobody knows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
+@dataclass(frozen=True)
 class ArchiveConfig(Section):
     """`[archive]`: the one archive everything goes to."""
 
-    url: str = Field(description="DICOMweb base URL, such as https://host/v2 or http://host:8042/dicom-web")
-    kind: Literal["auto", "dicom-server", "orthanc", "dcm4chee", "google", "healthimaging", "generic"] = (
-        "auto"
-    )
-    auth: Literal["none", "basic", "bearer", "oauth2", "azure"] = "none"
-    username: str = ""
-    password_from: SecretPlace = ""
-    token_from: SecretPlace = ""
-    token_url: str = ""
-    client_id: str = ""
-    client_secret_from: SecretPlace = ""
-    client_auth: Literal["basic", "post"] = "basic"
-    scope: str = ""
-    audience: str = ""
-    resource: str = ""
-    azure_credential: Literal["managed", "default", "secret", "certificate", "cli"] = "managed"
-    azure_authority: str = Field(default="", pattern=r"^([A-Za-z0-9.-]+(:[0-9]{1,5})?)?$")
-    azure_certificate: FilePlace = ""
-    azure_certificate_password_from: SecretPlace = ""
-    tenant_id: str = ""
-    ca_file: FilePlace = ""
-    client_certificate: FilePlace = ""
-    client_key: FilePlace = ""
-    client_key_password_from: SecretPlace = ""
-    proxy: str = ""
-    proxy_username: str = ""
-    proxy_password_from: SecretPlace = ""
-    confirm_wait: Duration = 30.0
-    answer_timeout: Duration = 300.0
-
-    @field_validator("url", "token_url", "proxy")
-    @classmethod
-    def _base_url(cls, url: str, info: ValidationInfo) -> str:
-        if not url and info.field_name == "url":
-            raise ValueError("url must begin with https:// or http:// and name a host")
-        parts = urlsplit(url_of(url))
-        if parts.query or parts.fragment:
-            raise ValueError("url must not have a ? or # part")
-        return url
+    url: str = needed(base_url)  # such as https://host/v2 or http://host:8042/dicom-web
+    kind: Kind = key(one_of(Kind), "auto")
+    auth: Auth = key(one_of(Auth), "none")
+    username: str = key(text, "")
+    password_from: str = key(secret_place, "")
+    token_from: str = key(secret_place, "")
+    token_url: str = key(base_url, "")
+    client_id: str = key(text, "")
+    client_secret_from: str = key(secret_place, "")
+    client_auth: ClientAuth = key(one_of(ClientAuth), "basic")
+    scope: str = key(text, "")
+    audience: str = key(text, "")
+    resource: str = key(text, "")
+    azure_credential: AzureCredential = key(one_of(AzureCredential), "managed")
+    azure_authority: str = key(authority, "")
+    azure_certificate: str = key(file_place, "")
+    azure_certificate_password_from: str = key(secret_place, "")
+    tenant_id: str = key(text, "")
+    ca_file: str = key(file_place, "")
+    client_certificate: str = key(file_place, "")
+    client_key: str = key(file_place, "")
+    client_key_password_from: str = key(secret_place, "")
+    proxy: str = key(base_url, "")
+    proxy_username: str = key(text, "")
+    proxy_password_from: str = key(secret_place, "")
+    confirm_wait: float = key(seconds, 30.0)
+    answer_timeout: float = key(seconds, 300.0)
 
 
+@dataclass(frozen=True)
 class LedgerConfig(Section):
     """`[ledger]`: the SQLite file that accounts for everything."""
 
-    path: PlainPath = Field(min_length=1)
+    path: str = needed(any_path)
 
 
+@dataclass(frozen=True)
 class FolderConfig(Section):
     """One of `[[folders]]`: a folder to look into. It is never written to."""
 
-    path: PlainPath = Field(min_length=1)
-    include: tuple[str, ...] = ("*.dcm",)
-    exclude: tuple[str, ...] = ("*.tmp", "*.part", "*.partial")
-    settle: Annotated[float | None, BeforeValidator(lambda value: auto(value))] = None  # None: "auto"
-    start: Literal["all", "new"] = "all"
-    watch: Literal["auto", "events", "scan"] = "auto"
-    scan_interval: Annotated[float | None, BeforeValidator(lambda value: auto(value))] = None
-    full_scan_interval: Duration = 600.0
-    scan_ops_per_second: int = Field(default=0, ge=0, le=1_000_000)
-    mirror_deletions: Literal["off", "report", "on"] = "off"
-    delete_within: Annotated[  # None: "always"
-        float | None, BeforeValidator(lambda value: unless("always", value))
-    ] = 86_400.0
-    expect_every: Annotated[  # None: "off"
-        Annotated[float, Field(ge=1)] | None, BeforeValidator(lambda value: unless("off", value))
-    ] = None
-
-    @field_validator("include", "exclude")
-    @classmethod
-    def _names(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        if any("/" in pattern for pattern in patterns):
-            raise ValueError("patterns are about names, not paths: leave out the /")
-        return patterns
-
-    @field_validator("include")
-    @classmethod
-    def _some(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        if not patterns:
-            raise ValueError('names nothing: ["*.dcm"] is usual, ["*"] looks into every file')
-        return patterns
+    path: str = needed(any_path)
+    include: tuple[str, ...] = key(listed(pattern, '["*.dcm"] or ["*"]', empty=False), ("*.dcm",))
+    exclude: tuple[str, ...] = key(listed(pattern, '["*.tmp"]'), ("*.tmp", "*.part", "*.partial"))
+    settle: float | None = key(either("auto", seconds), None)
+    start: Start = key(one_of(Start), "all")
+    watch: Watch = key(one_of(Watch), "auto")
+    scan_interval: float | None = key(either("auto", seconds), None)
+    full_scan_interval: float = key(seconds, 600.0)
+    scan_ops_per_second: int = key(whole(0, 1_000_000), 0)
+    mirror_deletions: Mirror = key(one_of(Mirror), "off")
+    delete_within: float | None = key(either("always", seconds), 86_400.0)
+    expect_every: float | None = key(either("off", seconds_from(1)), None)
 
 
+@dataclass(frozen=True)
 class BatchConfig(Section):
     """`[batch]`: when a study's instances go, and how many at once."""
 
-    quiet: Duration = 10.0
-    max_wait: Duration = 60.0
-    max_instances: int = Field(default=50, ge=1, le=10_000)
-    max_bytes: Size = 32 * 2**20
+    quiet: float = key(seconds, 10.0)
+    max_wait: float = key(seconds, 60.0)
+    max_instances: int = key(whole(1, 10_000), 50)
+    max_bytes: int = key(size_bytes, 32 * 2**20)
 
 
+@dataclass(frozen=True)
 class UploadConfig(Section):
     """`[upload]`: how much at a time."""
 
-    transfers: int = Field(default=8, ge=1, le=64)
-    bwlimit: Annotated[Timetable, BeforeValidator(timetable)] = ()
+    transfers: int = key(whole(1, 64), 8)
+    bwlimit: Timetable = key(timetable, ())
 
 
+@dataclass(frozen=True)
 class VerifyConfig(Section):
     """`[verify]`: how what was stored is checked in the background."""
 
-    after_store: Literal["none", "search", "bytes"] = "none"
+    after_store: AfterStore = key(one_of(AfterStore), "none")
 
 
+@dataclass(frozen=True)
 class DeletionsConfig(Section):
     """`[deletions]`: the care with which mirrored deletions are made."""
 
-    confirm_after: Duration = 600.0
-    grace: Duration = 259_200.0
-    max_deletions: int = Field(default=20, ge=1, le=1_000_000)
-    max_deletion_share: Share = 0.02
-    undo_window: Annotated[  # None: "off"
-        float | None, BeforeValidator(lambda value: unless("off", value))
-    ] = 2_592_000.0
-    undo_max_bytes: Size = 10 * 2**30
+    confirm_after: float = key(seconds, 600.0)
+    grace: float = key(seconds, 259_200.0)
+    max_deletions: int = key(whole(1, 1_000_000), 20)
+    max_deletion_share: float = key(share, 0.02)
+    undo_window: float | None = key(either("off", seconds), 2_592_000.0)
+    undo_max_bytes: int = key(size_bytes, 10 * 2**30)
 
 
+@dataclass(frozen=True)
 class ControlConfig(Section):
     """`[control]`: how commands reach a running daemon, and whose they may be."""
 
-    socket: PlainPath = ""
-    access: Literal["owner", "group"] = "owner"
+    socket: str = key(any_path, "")
+    access: Access = key(one_of(Access), "owner")
 
 
+@dataclass(frozen=True)
 class WebConfig(Section):
     """`[web]`: where `dicomsync web` serves its page and metrics, and to whom."""
 
-    listen: str = "127.0.0.1:9646"
-    token_from: SecretPlace = ""
-    hosts: tuple[str, ...] = ()
-
-    @field_validator("listen")
-    @classmethod
-    def _listen(cls, text: str) -> str:
-        addresses.listening(text)
-        return text
-
-    @field_validator("hosts")
-    @classmethod
-    def _hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(addresses.name, names))
+    listen: str = key(address, "127.0.0.1:9646")
+    token_from: str = key(secret_place, "")
+    hosts: tuple[str, ...] = key(listed(host_name, '["status.example"]'), ())
 
 
+@dataclass(frozen=True)
 class AlertsConfig(Section):
     """`[alerts]`: who is told how it stands without asking, and from where on something is to be told."""
 
-    name: str = Field(default="", max_length=60)
-    webhook: Annotated[str, AfterValidator(url_of)] = ""
-    webhook_from: SecretPlace = ""
-    webhook_body: Literal["json", "chat", "text"] = "json"
-    heartbeat: Annotated[str, AfterValidator(url_of)] = ""
-    heartbeat_from: SecretPlace = ""
-    heartbeat_every: Annotated[Duration, Field(ge=1)] = 60.0
-    heartbeat_method: Literal["GET", "POST"] = "GET"
-    use_proxy: bool = False
-    least: Literal["wrong", "person", "note"] = "person"
-    after: Duration = 600.0
-    repeat: Annotated[Duration, Field(ge=60)] = 86_400.0
-    oldest_pending: Annotated[Duration, Field(ge=60)] = 3600.0
-    disk_free: Size = 10**9
-    certificate: Duration = 1_209_600.0
-
-    @field_validator("name")
-    @classmethod
-    def _plain(cls, name: str) -> str:
-        if not name.isprintable():
-            raise ValueError("is one line of plain text")
-        return name
+    name: str = key(line(60), "")
+    webhook: str = key(http_url, "")
+    webhook_from: str = key(secret_place, "")
+    webhook_body: Body = key(one_of(Body), "json")
+    heartbeat: str = key(http_url, "")
+    heartbeat_from: str = key(secret_place, "")
+    heartbeat_every: float = key(seconds_from(1), 60.0)
+    heartbeat_method: Method = key(one_of(Method), "GET")
+    use_proxy: bool = key(flag, False)
+    least: Least = key(one_of(Least), "person")
+    after: float = key(seconds, 600.0)
+    repeat: float = key(seconds_from(60), 86_400.0)
+    oldest_pending: float = key(seconds_from(60), 3600.0)
+    disk_free: int = key(size_bytes, 10**9)
+    certificate: float = key(seconds, 1_209_600.0)
 
 
+@dataclass(frozen=True)
 class Config(Section):
     """The whole configuration, checked."""
 
-    archive: ArchiveConfig
-    ledger: LedgerConfig
-    folders: tuple[FolderConfig, ...] = ()
-    batch: BatchConfig = BatchConfig()
-    upload: UploadConfig = UploadConfig()
-    verify: VerifyConfig = VerifyConfig()
-    deletions: DeletionsConfig = DeletionsConfig()
-    control: ControlConfig = ControlConfig()
-    web: WebConfig = WebConfig()
-    alerts: AlertsConfig = AlertsConfig()
-
-
-SECTIONS: dict[str, type[Section]] = {
-    "archive": ArchiveConfig,
-    "ledger": LedgerConfig,
-    "folders": FolderConfig,
-    "batch": BatchConfig,
-    "upload": UploadConfig,
-    "verify": VerifyConfig,
-    "deletions": DeletionsConfig,
-    "control": ControlConfig,
-    "web": WebConfig,
-    "alerts": AlertsConfig,
-}
+    archive: ArchiveConfig = needed(table(ArchiveConfig))
+    ledger: LedgerConfig = needed(table(LedgerConfig))
+    folders: tuple[FolderConfig, ...] = key(listed(table(FolderConfig), "[[folders]]"), ())
+    batch: BatchConfig = key(table(BatchConfig), BatchConfig())
+    upload: UploadConfig = key(table(UploadConfig), UploadConfig())
+    verify: VerifyConfig = key(table(VerifyConfig), VerifyConfig())
+    deletions: DeletionsConfig = key(table(DeletionsConfig), DeletionsConfig())
+    control: ControlConfig = key(table(ControlConfig), ControlConfig())
+    web: WebConfig = key(table(WebConfig), WebConfig())
+    alerts: AlertsConfig = key(table(AlertsConfig), AlertsConfig())

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from pydantic import ValidationError
 
 from dicomsync import addresses, credentials
 from dicomsync.errors import UsageProblem
 
-from .model import SECTIONS, ArchiveConfig, Config
+from .model import ArchiveConfig, Config
+from .sections import Problem, Problems, table
+
+_CONFIG = table(Config)
 
 
 def _across(data: Mapping[str, Any]) -> list[str]:
@@ -125,63 +125,35 @@ def archive_alone(url: str, overrides: Sequence[str] = ()) -> ArchiveConfig:
 
 def build(data: Mapping[str, Any], *, source: str = "the config") -> Config:
     """Check a config given as plain values."""
-    problems = logged = _across(data)
+    found: list[Problem] = []
+    across = _across(data)
     try:
-        # Lists of TOML become tuples; strict mode keeps "yes" from passing for true.
-        config = Config.model_validate(_frozen(data))
-        if not problems:
+        config = _CONFIG(data)
+        if not across:
             return config
-    except ValidationError as error:
-        found = [dict(one) for one in error.errors(include_url=False, include_input=False)]
-        problems = list(dict.fromkeys(map(_told, found))) + problems
-        logged = list(dict.fromkeys(_told(one | {"loc": _plain(one["loc"])}) for one in found)) + logged
+    except Problems as problems:  # and nothing that quotes what was given goes on from here
+        found = problems.found
+    told = [f"{_place(one, shown)}: {one.words}" for one in found]
+    logged = [f"{_place(one, _plain)}: {one.words}" for one in found]
     raise UsageProblem(
-        f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in problems),
+        f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in told + across),
         hint="Nothing was done. config.example.toml shows every key.",
-        for_logs="; ".join(logged),
+        for_logs="; ".join(logged + across),
     )
 
 
-def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _frozen(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return tuple(_frozen(one) for one in value)
-    return value
+def _place(problem: Problem, key: Callable[[str], str]) -> str:
+    return ".".join(key(str(part)) for part in problem.place)
 
 
-def _plain(place: Any) -> tuple[str | int, ...]:
-    """Leave out of a place what was given as a key and looks like none of ours: it may be anything."""
-    return tuple(one if re.fullmatch(r"[\w\[\],-]{1,40}", str(one), re.ASCII) else "(a key)" for one in place)
-
-
-def _told(error: dict[str, Any]) -> str:
-    """Say one problem: where, what, and for an unknown key what was probably meant."""
-    unknown = error["type"] == "extra_forbidden"  # then every part is a key; else one may name a validator
-    place = [part for part in error["loc"] if unknown or not (isinstance(part, str) and "[" in part)]
-    key = ".".join(str(part + 1) if isinstance(part, int) else shown(part) for part in place)
-    if unknown:
-        return f"{key}: no such key{_meant(place)}"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    message = message.replace("a valid tuple", "a list").replace("a valid dictionary", "a table")
-    if error["type"] == "missing":
-        message = "is missing"
-    return f"{key}: {message}" if key else message
+def _plain(key: str) -> str:
+    """Leave out of a log what was given as a key and looks like none of ours: it may be anything."""
+    return key if re.fullmatch(r"[\w-]{1,40}", key, re.ASCII) else "(a key)"
 
 
 def shown(key: str) -> str:
     """Show a key to a person: TOML lets one hold any character at all."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in key)
-
-
-def _meant(place: Sequence[str | int]) -> str:
-    section: Any = Config
-    for part in place[:-1]:
-        if isinstance(part, int):
-            continue
-        section = SECTIONS.get(part, section)
-    near = difflib.get_close_matches(str(place[-1]), list(section.model_fields), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _lay_over(data: dict[str, Any], override: str) -> None:
@@ -192,8 +164,8 @@ def _lay_over(data: dict[str, Any], override: str) -> None:
         raise UsageProblem(
             f"--set {override!r} is not KEY=VALUE.", hint="Such as --set archive.confirm_wait=1s"
         )
-    for table in _tables(data, section):
-        table[name] = _value(value)
+    for one in _tables(data, section):
+        one[name] = _value(value)
 
 
 def _tables(data: dict[str, Any], section: str) -> list[dict[str, Any]]:

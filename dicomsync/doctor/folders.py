@@ -68,7 +68,7 @@ def examine(config: Config) -> list[Check]:
     watched: list[Tally] = []
     for number, one in enumerate(config.folders, 1):
         name = f"folder {number}"
-        narrowed = config.model_copy(update={"folders": (one,)})
+        narrowed = replace(config, folders=(one,))
         seen = attempt(name, partial(_survey, narrowed), COUNT_SECONDS + PATIENCE_SECONDS)
         if isinstance(seen, Check):
             checks.append(replace(seen, words=f"{visible(one.path.encode())}: {seen.words}"))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dicomsync.ledger.conflict_reader import Conflict, ConflictSum, Copy
     from dicomsync.ledger.conflicts import RESOLVING
     from dicomsync.ledger.reader import Outcome, Reader
-    from dicomsync.ledger.removals import Removal, RootRow
+    from dicomsync.ledger.removal_rows import Removal, RootRow
     from dicomsync.ledger.retries import Scope
     from dicomsync.ledger.rows import Arrival, DueStudy, FileRow, NewFile, Scan, ends
     from dicomsync.ledger.standing import Counts, Standing
@@ -48,7 +48,7 @@ _MODULES = {
     "conflict_reader": ("Conflict", "ConflictSum", "Copy"),
     "conflicts": ("RESOLVING",),
     "reader": ("Outcome", "Reader"),
-    "removals": ("Removal", "RootRow"),
+    "removal_rows": ("Removal", "RootRow"),
     "retries": ("Scope",),
     "rows": ("Arrival", "DueStudy", "FileRow", "NewFile", "Scan", "ends"),
     "standing": ("Counts", "Standing"),

@@ -12,7 +12,8 @@ from dataclasses import asdict
 from dicomsync.deletion import WINDOW_SECONDS, Left, Root
 from dicomsync.ledger.conditions import CLAIMED, OPEN, UNCLAIMED
 from dicomsync.ledger.kept import MIRRORED, CopyVerbs
-from dicomsync.ledger.removals import REMOVALS, ROOTS, Removal, RootRow, below, removals_of, roots_of
+from dicomsync.ledger.removal_rows import Removal, RootRow
+from dicomsync.ledger.removals import REMOVALS, ROOTS, below, removals_of, roots_of
 from dicomsync.model import InstanceState, StatKey
 
 REMOVED = "removed"

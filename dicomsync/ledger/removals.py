@@ -1,51 +1,15 @@
-"""The rows of mirrored deletions: folders that mirror, and what has left them; what readers ask of them."""
+"""What readers ask about mirrored deletions: folders that mirror, and what has left them."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicomsync.ledger.conditions import OPEN
 
-if TYPE_CHECKING:
-    from dicomsync.deletion import Root
-    from dicomsync.model import Due
-
-
-@dataclass(frozen=True, slots=True)
-class RootRow:
-    """A folder that mirrors its deletions; `seconds` is its own clock, `identity` None until enrolled."""
-
-    root_id: int
-    path: bytes
-    mode: str
-    identity: Root | None
-    seconds: float
-    unhealthy: str
-    frozen: str
-    frozen_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """One instance whose last file has left; `first_seconds` and the like are in its folder's seconds."""
-
-    removal_id: int
-    root_id: int
-    stage: str
-    reason: str
-    left_at: float
-    first_scan: int | None
-    first_seconds: float | None
-    graced_seconds: float | None
-    directory_gone: bool
-    approved: bool
-    due: Due
-    study_id: int
-    verified: bool
+if TYPE_CHECKING:  # `status` needs none of it where nothing is mirrored
+    from dicomsync.ledger.removal_rows import Removal, RootRow
 
 
 ROOTS = "SELECT id, path, mode, identity, seconds, unhealthy, frozen, frozen_at FROM roots ORDER BY id"
@@ -56,54 +20,22 @@ REMOVALS = """SELECT r.id, r.root_id, r.stage, r.reason, r.left_at, r.first_scan
     FROM removals r JOIN instances i ON i.id = r.instance_id JOIN studies s ON s.id = i.study_id"""
 
 
-def roots_of(rows: Iterable[Sequence[Any]]) -> list[RootRow]:
+def roots_of(rows: Sequence[Sequence[Any]]) -> list[RootRow]:
     """Read rows of `roots`."""
-    return [_root(*row) for row in rows]
+    if not rows:
+        return []
+    from dicomsync.ledger.removal_rows import root
 
-
-def _root(
-    root_id: int,
-    path: bytes,
-    mode: str,
-    identity: str | None,
-    seconds: float,
-    unhealthy: str,
-    frozen: str,
-    frozen_at: float | None,
-) -> RootRow:
-    kept = None
-    if identity is not None:
-        from dicomsync.deletion import Root  # `status` needs none where nothing is mirrored
-
-        values = json.loads(identity)
-        kept = Root(**(values | {"nested": tuple(bytes.fromhex(one) for one in values["nested"])}))
-    return RootRow(root_id, bytes(path), mode, kept, seconds, unhealthy, frozen, frozen_at)
+    return [root(*row) for row in rows]
 
 
 def removals_of(rows: Sequence[Sequence[Any]]) -> list[Removal]:
     """Read rows of `removals` with their instances."""
     if not rows:  # as for nearly every file that is recorded
         return []
-    from dicomsync.model import Due
+    from dicomsync.ledger.removal_rows import removal
 
-    return [
-        Removal(
-            row[0],
-            row[1],
-            row[2],
-            row[3],
-            row[4],
-            row[5],
-            row[6],
-            row[7],
-            bool(row[8]),
-            bool(row[9]),
-            Due(*tuple(row)[10:22]),
-            row[22],
-            bool(row[23]),
-        )
-        for row in rows
-    ]
+    return [removal(row) for row in rows]
 
 
 def below(path: bytes, folder: bytes) -> bool:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any, get_args, get_type_hints
 
-from pydantic import BeforeValidator
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
-
-from dicomsync import bwlimit, config, credentials, setup
+from dicomsync import config, setup
 
 INTRODUCTION = """\
 # Configure
@@ -28,16 +24,6 @@ Durations are `"500ms"`, `"10s"`, `"10min"`, `"1h30min"`, `"3d"`; sizes `"32MiB"
 is seconds, or bytes. This page is made from the program's own model of the config, whenever the
 documentation is built.
 """
-
-READERS = {
-    config.seconds: "a duration",
-    config.size_bytes: "a size",
-    config.share: 'a share, such as `"2%"`',
-    credentials.secret_place: 'where a secret is: `"/path"`, `"env:NAME"` or `"credential:NAME"`',
-    credentials.file_place: "the path of a file",
-    bwlimit.timetable: 'a rate, a timetable, or `"off"`',
-}
-INSTEAD = ("auto", "always", "off")  # words that stand for no duration
 
 
 @dataclass(frozen=True)
@@ -68,43 +54,26 @@ def example() -> dict[str, dict[str, Key]]:
     return found
 
 
-def every_key() -> Iterator[tuple[str, str, FieldInfo]]:
+def every_key() -> Iterator[tuple[str, str, Field[Any]]]:
     """Give every key of the model with its section, in order."""
-    for section, field in config.Config.model_fields.items():
-        annotations = (field.annotation, *get_args(field.annotation))
-        [model] = [one for one in annotations if hasattr(one, "model_fields")]
-        for name, key in model.model_fields.items():
-            yield section, name, key
+    for section, kind in get_type_hints(config.Config).items():
+        [model, *_] = get_args(kind) or [kind]  # of a list of sections: what is in it
+        for key in fields(model):
+            yield section, key.name, key
 
 
-def takes(field: FieldInfo) -> str:
-    """Say what a key takes."""
-    readers = [one.func for one in field.metadata if isinstance(one, BeforeValidator)]
-    for reader in readers:
-        if reader in READERS:
-            return READERS[reader]
-    if readers:  # a duration, or a word instead
-        return " or ".join(["a duration", *(f'`"{word}"`' for word in INSTEAD if _stands(readers[0], word))])
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(f'`"{choice}"`' for choice in get_args(field.annotation))
-    if get_origin(field.annotation) is tuple:
-        return "a list of texts"
-    bounds = {type(one).__name__: one for one in field.metadata}
-    if field.annotation is int and {"Ge", "Le"} <= bounds.keys():
-        return f"a number from {bounds['Ge'].ge} to {bounds['Le'].le:,}"
-    return {bool: "`true` or `false`", int: "a number", str: "a text"}[field.annotation]  # type: ignore[index]
-
-
-def _stands(reader: Any, word: str) -> bool:
+def takes(field: Field[Any]) -> str:
+    """Say what a key takes, in the words in which its reader refuses what is nothing of the kind."""
     try:
-        return reader(word) is None
-    except ValueError:
-        return False
+        field.metadata["reader"](object())
+    except ValueError as error:
+        return re.sub(r'"[^"]*"', r"`\g<0>`", str(error).removeprefix("expected "))
+    raise AssertionError(f"{field.name} takes anything")
 
 
-def default(field: FieldInfo, shown: Key) -> str:
+def default(field: Field[Any], shown: Key) -> str:
     """Say what a key is where it is not given."""
-    if field.default is PydanticUndefined:
+    if field.default is MISSING:
         return "must be given"
     if shown.used:  # a test holds the example to the defaults
         return f"`{shown.value}`"
