@@ -403,8 +403,17 @@ def test_looking_never_takes_the_lock_from_a_daemon_that_starts(
 
     monkeypatch.setattr(fcntl, "flock", never)
     assert look(site, absent)["ledger lock"].words == "free"
+
+
+def test_who_holds_the_lock_is_in_the_kernels_table_which_may_be_hidden(
+    site: Site, absent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger.open(site.ledger)
+    assert f"held by process {os.getpid()}:" in look(site, absent)["ledger lock"].words
     monkeypatch.setattr(holding, "LOCKS", site.home / "none")
     assert "could not be looked at" in look(site, absent)["ledger lock"].words
+    ledger.close()
+    assert look(site, absent)["ledger lock"].words == "free"
 
 
 def test_a_file_that_is_no_ledger_is_a_problem_and_is_left_as_it_is(site: Site, absent: str) -> None:

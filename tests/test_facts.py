@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -16,7 +15,7 @@ import pytest
 
 from dicomsync import facts, status
 from dicomsync.concerns import How, Limits
-from dicomsync.ledger import Ledger, NewFile, Reader, holding
+from dicomsync.ledger import Ledger, NewFile, Reader, holding, opening
 from dicomsync.model import FileState, Moment, StatKey
 from dicomsync.pacing import Circuit, Trouble
 from dicomsync.statusfile import Around, StatusFile
@@ -53,9 +52,11 @@ def told(
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold the ledger's lock, as its writer does."""
-    with open(f"{path}.lock", "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = opening.take_lock(path)
+    try:
         yield
+    finally:
+        os.close(lock)
 
 
 def looked(path: Path, later: float = 0.0) -> dict[str, Any]:
@@ -129,8 +130,9 @@ def test_where_the_kernels_locks_are_hidden_the_daemons_word_counts(
 ) -> None:
     monkeypatch.setattr(holding, "LOCKS", path / "nothing")
     told(path)
-    assert state(path) == "running"
-    assert state(path, later=facts.SILENT_SECONDS + 10) == "stopped"
+    with held(path):
+        assert state(path) == "running"
+        assert state(path, later=facts.SILENT_SECONDS + 10) == "stopped"
 
 
 def test_what_keeps_the_ledger_from_being_written_is_told_by_the_daemon(path: Path) -> None:

@@ -1,22 +1,47 @@
-"""Who has a ledger: from the kernel's own table."""
+"""Who has a ledger: asked of the kernel, because to try its lock would be in the way of whoever starts."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 from pathlib import Path
 
 LOCKS = Path("/proc/locks")
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock of fcntl(2): type, whence, start, length, process
+
+
+def mark(lock: int) -> None:
+    """Let `holder` see that an open lock file is held: beside the lock that counts, as long as that lasts."""
+    fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
 
 
 def holder(path: Path) -> int | None:
-    """Say which process has the ledger, from the kernel's table: to try its lock would be in the way.
+    """Say which process has the ledger, 0 for one that cannot be seen from here; None where none has.
 
-    None where none has; raises OSError where there is no such table.
+    Raises OSError where the kernel does not tell. Its table is read only if somebody has the ledger: it stops
+    every processor for a moment, which is 7 ms and more for whoever reads.
     """
     try:
-        inode = str(os.stat(f"{path}.lock").st_ino)
+        lock = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except PermissionError:  # it is another user's: the table shows it all the same
+        return _in_the_table(os.stat(f"{path}.lock").st_ino)
+    try:
+        found = fcntl.fcntl(lock, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_WRLCK))
+        if _FLOCK.unpack(found)[0] == fcntl.F_UNLCK:
+            return None
+        return _in_the_table(os.fstat(lock).st_ino)
+    finally:
+        os.close(lock)
+
+
+def _whole_file(kind: int) -> bytes:
+    return _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0)
+
+
+def _in_the_table(inode: int) -> int | None:
     rows = (line.split() for line in LOCKS.read_text().splitlines())
-    held = (row for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5].split(":")[-1] == inode)
+    held = (row for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5].split(":")[-1] == str(inode))
     return next((int(row[4]) for row in held), None)

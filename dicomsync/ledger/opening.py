@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dicomsync import mounts
 from dicomsync.errors import LedgerDamaged, LedgerInUse, LedgerProblem
+from dicomsync.ledger import holding
 from dicomsync.ledger.guard import EMPTY, MISSING, Seal
 
 APPLICATION_ID = 0x44434D53  # "DCMS"
@@ -58,6 +59,7 @@ def take_lock(path: Path) -> int:
         ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holding.mark(descriptor)
     except OSError:
         os.close(descriptor)
         raise LedgerInUse(
