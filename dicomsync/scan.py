@@ -308,12 +308,13 @@ def _listed(
     if not after:
         dicom = sum(_is_dicom(name, descriptor) for name in found.sample)
         passed = Passed(found.excluded, found.links, found.special + changed, len(found.sample), dicom)
+    upto = names[-1] if cut else None
     whole = not (cut or after or problem)  # only a directory read as a whole was read at its time
     listing = Listing(
         directory,
         entries,
         after,
-        names[-1] if cut else None,
+        upto,
         not problem,
         problem,
         passed,
