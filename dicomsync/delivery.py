@@ -134,11 +134,18 @@ class Delivery:
 
     # the archive as a whole
 
+    def probe_at(self) -> float | None:
+        """Say at which monotonic moment the archive is to be asked how it is; None if it is not, or is now.
+
+        A backfill that finds nothing to do asks nothing, and never imports httpx.
+        """
+        idle = self._probing or (self._pace.once and not self._ledger.count(*DUE))
+        return None if idle else self.circuit.probe_at
+
     def _plan_probe(self, now: Moment) -> list[Work]:
-        if self._probing or now.mono < self.circuit.probe_at:
+        at = self.probe_at()
+        if at is None or now.mono < at:
             return []
-        if self._pace.once and not self._ledger.count(*DUE):
-            return []  # a backfill that finds nothing to do asks nothing, and never imports httpx
         self._probing = True
         self._give_up_at = min(self._give_up_at, now.mono + GIVE_UP_SECONDS)
         return [Work(jobs.probe, (self._archive,), self._probed)]

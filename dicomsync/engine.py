@@ -130,8 +130,7 @@ class Engine:
 
     def turn(self, now: Moment) -> bool:
         """One turn: record what finished, plan what is due, hand it out. True if there was anything."""
-        while len(self._waiting) < RESULTS_A_TURN and not self._inbox.empty():
-            self._waiting.append(self._inbox.get_nowait())
+        self._collect()
         while not self._orders.empty():
             self._ordered.append(self._orders.get_nowait())
         self.delivery.traffic.begin_turn()
@@ -146,15 +145,35 @@ class Engine:
             self.delivery.traffic.forget_planned()
             raise
         busy = bool(self._waiting or works or answers)
-        self._out += len(works) - sum(work is not _NOTHING for work, _ in self._waiting)
-        self._waiting = []
-        for work in works:
-            self._start(work)
+        self._hand_out(works)
         for answer in answers:
             answer()
         self._ordered = []
         self._look_after_visits()
         return busy
+
+    def look_ahead(self, now: Moment) -> bool:
+        """One turn that lists what is in the folders and does nothing else; False if nothing is left to list.
+
+        For as long as the ledger is not believed: a part of its caller's transaction, of which nothing counts
+        until that is committed. A listing needs no intent, as it has no effect.
+        """
+        self._collect()
+        for work, future in self._waiting:
+            work.record(future.result(), now)
+        self._hand_out([work for intake in self.intakes for work in intake.plan_passes(now)])
+        return self._out > 0
+
+    def _collect(self) -> None:
+        while len(self._waiting) < RESULTS_A_TURN and not self._inbox.empty():
+            self._waiting.append(self._inbox.get_nowait())
+
+    def _hand_out(self, works: Sequence[Work]) -> None:
+        """Start these, with what was waiting recorded."""
+        self._out += len(works) - sum(work is not _NOTHING for work, _ in self._waiting)
+        self._waiting = []
+        for work in works:
+            self._start(work)
 
     def wait(self, now: Moment) -> None:
         """Wait until a result is there or the next thing is due, a second at most."""
@@ -387,7 +406,7 @@ class Engine:
         if (mirrors_at := self.mirroring.next_at()) is not None:
             moments.append(mirrors_at)
         if self._pace.sends and not self.delivery.circuit.closed:
-            moments.append(self.delivery.circuit.probe_at)
+            moments += [at for at in [self.delivery.probe_at()] if at is not None]
         elif self._pace.sends and self.delivery.traffic.free:
             due = self._ledger.next_due()
             if due is not None:

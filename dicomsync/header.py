@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 
 from . import quiet
 from .layouts import Example, Layouts
-from .model import Changed, FileState, Header, StatKey, Unfit, Whole, folded
+from .model import Changed, FileState, Header, StatKey, Unfit, Whole, key_numbers
 from .walk import (
     BIG_ENDIAN,
     EXPLICIT,
@@ -104,7 +104,7 @@ def read(path: bytes, key: StatKey | None = None) -> Header:
     seen: StatKey | None = None
     try:
         before = os.fstat(fd)
-        numbers = folded(before)
+        numbers = key_numbers(before)
         seen = StatKey(*numbers)
         if not stat.S_ISREG(before.st_mode):
             return Unfit(seen, FileState.IGNORED, "special")
@@ -112,7 +112,7 @@ def read(path: bytes, key: StatKey | None = None) -> Header:
             return Changed(seen)
         header = _judge(fd, seen)
         after = os.fstat(fd)
-        return header if folded(after) == numbers else Changed(StatKey.of(after))
+        return header if key_numbers(after) == numbers else Changed(StatKey.of(after))
     except OSError as problem:
         return _unreadable(seen, problem)
     except (MemoryError, RecursionError):

@@ -98,9 +98,13 @@ class Intake:
         works = [*self._plan_absent(), *self._plan_looks(now), *self._plan_headers(now)]
         comparisons = self._plan_comparison()
         self._out += len(works) + len(comparisons)
-        if len(self._queue) <= QUEUED_FILES:
-            works += self.passes.plan(now)
-        return [*(self.pulse.follow(work, now) for work in works), *comparisons]
+        followed = [self.pulse.follow(work, now) for work in works]
+        return [*followed, *self.plan_passes(now), *comparisons]
+
+    def plan_passes(self, now: Moment) -> list[Work]:
+        """Say what of the folder is to be listed next, and nothing else."""
+        works = self.passes.plan(now) if len(self._queue) <= QUEUED_FILES else []
+        return [self.pulse.follow(work, now) for work in works]
 
     # what a pass read
 
@@ -406,8 +410,7 @@ class Intake:
         """In a backfill, let what is in these directories go: nothing more is known to come."""
         if self._pace.once:
             self._closed.update(directories)
-            for directory_id in directories:
-                self._ledger.quieten(directory_id, self._pace.at(now))
+            self._ledger.quieten(directories, self._pace.at(now))
 
     def _as_read(self, candidate: Candidate, whole: Whole) -> Candidate:
         # One that had to settle, or to be compared, comes after the rest of its directory has gone.

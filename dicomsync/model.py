@@ -52,16 +52,21 @@ class StatKey:
 
         Some file systems give inodes of 64 bits and times far beyond the year 2262.
         """
-        return cls(*folded(status))
+        return cls(*key_numbers(status))
 
 
 _FITS = 2**63 - 1
 
 
-def folded(status: os.stat_result) -> tuple[int, int, int, int]:
-    """Give the four numbers of a `StatKey`."""
+def folded(number: int) -> int:
+    """Fold one of the numbers that stat gives into 63 bits, which most fit into."""
+    return number & _FITS
+
+
+def key_numbers(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Give the four numbers of a `StatKey`, folded."""
     return (
-        status.st_size,
+        status.st_size & _FITS,
         status.st_mtime_ns & _FITS,
         status.st_ctime_ns & _FITS,
         status.st_ino & _FITS,

@@ -56,11 +56,19 @@ def _matching(name: bytes, patterns: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=64)
 def matcher(patterns: tuple[str, ...]) -> Callable[[str], object]:
-    """Give what tells whether a name, in small letters, matches; for `*.dcm` no expression is needed."""
+    """Give what tells whether a name matches; for `*.dcm` no expression is needed."""
     suffixes = tuple(one[1:].lower() for one in patterns if _SUFFIX.fullmatch(one))
     if len(suffixes) == len(patterns):
-        return lambda name: name.endswith(suffixes)
-    return _patterns(patterns).match
+        return lambda name: name.endswith(suffixes) or name.lower().endswith(suffixes)
+    match = _patterns(patterns).match
+    return lambda name: match(name.lower())
+
+
+@lru_cache(maxsize=64)
+def chooser(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], object]:
+    """Give what tells whether a file's name is wanted."""
+    wanted, unwanted = matcher(include), matcher(exclude)
+    return (lambda name: wanted(name) and not unwanted(name)) if exclude else wanted
 
 
 _SUFFIX = re.compile(r"\*[^*?\[\]]*")

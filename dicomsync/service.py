@@ -17,6 +17,7 @@ from dicomsync import dicomweb
 from dicomsync.config import Config
 from dicomsync.delivery import GIVE_UP_SECONDS
 from dicomsync.engine import Engine, Progress
+from dicomsync.errors import LedgerDamaged
 from dicomsync.hands import Threads
 from dicomsync.ledger import Ledger, Outcome, Reader
 from dicomsync.model import DUE, FileState, Folder, InstanceState, Moment
@@ -115,21 +116,30 @@ def backfill(
     archive = uploads_of(config)
     ledger_path = Path(config.ledger.path)
     keep_out(ledger_path, folders)
-    ledger = Ledger.scratch(ledger_path) if dry_run else open_ledger(ledger_path)
-    try:
-        with ledger.transaction():
-            ledger.bind(archive.url)
-        return _run_once(
-            config, folders, archive, ledger, patience_seconds, max_seconds, dry_run, stores, watch
-        )
-    finally:
-        ledger.close()
-        dicomweb.close_clients()
+    beside = True
+    while True:
+        ledger = Ledger.scratch(ledger_path) if dry_run else open_ledger(ledger_path, beside=beside)
+        try:
+            with ledger.transaction():
+                ledger.bind(archive.url)
+            return _run_once(
+                config, folders, archive, ledger, patience_seconds, max_seconds, dry_run, stores, watch
+            )
+        except LedgerDamaged:
+            if ledger.believed:  # it went while it was at work: the next start mends it
+                raise
+            beside = False  # nothing came of it yet: it is mended, and all begins anew
+        finally:
+            ledger.close()
+            dicomweb.close_clients()
 
 
-def open_ledger(path: Path) -> Ledger:
-    """Open the ledger to work with it; one that is damaged or gone is moved aside, and that is told."""
-    ledger = Ledger.open(path, mends=True)
+def open_ledger(path: Path, *, beside: bool = False) -> Ledger:
+    """Open the ledger to work with it; one that is damaged or gone is moved aside, and that is told.
+
+    With `beside` it is looked at for damage while it is used already (`Ledger.open`).
+    """
+    ledger = Ledger.open(path, mends=True, beside=beside)
     if ledger.doubt is not None and ledger.doubt_is_new:
         moved = " It was moved aside, whole, and is not needed." if ledger.doubt.aside else ""
         log.warning(
@@ -168,6 +178,7 @@ def _run_once(
     engine = Engine(ledger, folders, archive, pace, hands)
     with _stop_signals(engine) as stopped:
         engine.begin(moment())
+        _look_ahead(engine, ledger, stopped)
         end = _loop(engine, stopped, patience_seconds, max_seconds, watch)
         if end is not End.FINISHED:
             engine.stop()
@@ -191,6 +202,16 @@ def _run_once(
         dry_run,
         engine.read_all,
     )
+
+
+def _look_ahead(engine: Engine, ledger: Ledger, stopped: Callable[[], bool]) -> None:
+    """Look into the folders while the ledger is looked at for damage: both take as long.
+
+    Where there is some, all that was found meanwhile is forgotten, and LedgerDamaged raised.
+    """
+    with ledger.transaction():
+        while not ledger.believable and engine.look_ahead(moment()) and not stopped():
+            engine.wait(moment())
 
 
 def _loop(

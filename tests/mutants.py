@@ -548,8 +548,8 @@ MUTANTS = (
         "I9",
         "two may have the ledger",
         "ledger/opening.py",
-        "fcntl.LOCK_EX | fcntl.LOCK_NB",
-        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        "fcntl.LOCK_EX | fcntl.LOCK_NB)\n        holding.mark(descriptor)",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB)",
         ("tests/test_ledger.py::test_a_second_writer_in_this_process_is_refused",),
     ),
     Mutant(

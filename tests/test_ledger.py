@@ -506,7 +506,7 @@ def test_quieten_reaches_only_studies_with_something_pending_in_that_directory(l
         ledger.arrived(study, 500.0, WALL)
     ledger.touched_studies()
     directory = ledger.directory(b"/in/a", ledger.begin_scan(b"/in"))
-    ledger.quieten(directory, 100.0)
+    ledger.quieten([directory], 100.0)
     assert [(study.study_instance_uid, quiet) for study, quiet in ledger.touched_studies()] == [
         ("1.1", 100.0)
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dicomsync.errors import LedgerDamaged, LedgerProblem
-from dicomsync.ledger import Ledger, Reader, opening
+from dicomsync.ledger import Ledger, Reader, damage, opening
 from dicomsync.ledger.guard import SEAL_SECONDS, Seal, set_aside
 from dicomsync.model import InstanceState, Moment
 from dicomsync.orders import Settle, Withdraw
@@ -377,14 +377,17 @@ def test_the_seal_follows_the_ledger_while_it_is_open(
     began = sealed(path)
     with ledger.transaction():
         ledger.set_fact("a", "1")
-    assert sealed(path) == began, "within seconds"
-    monkeypatch.setattr("dicomsync.ledger.guard.SEAL_SECONDS", -SEAL_SECONDS)
+    assert sealed(path) == began + 1, "the first at once"
     with ledger.transaction():
         ledger.set_fact("a", "2")
-    assert sealed(path) == began + 2
+    assert sealed(path) == began + 1, "then within seconds"
+    monkeypatch.setattr("dicomsync.ledger.guard.SEAL_SECONDS", -SEAL_SECONDS)
+    with ledger.transaction():
+        ledger.set_fact("a", "3")
+    assert sealed(path) == began + 3
     with ledger.transaction():
         pass
-    assert sealed(path) == began + 2, "nothing changed"
+    assert sealed(path) == began + 3, "nothing changed"
     ledger.close()
 
 
@@ -453,13 +456,13 @@ def test_damage_that_shows_while_it_is_open_is_looked_for_to_the_end_at_the_next
         break_and_look(ledger)
     ledger.close()
     looked = []
-    real = opening._look_for_damage
+    real = damage.look
 
     def look(connection: sqlite3.Connection, *, to_the_end: bool) -> None:
         looked.append(to_the_end)
         real(connection, to_the_end=to_the_end)
 
-    monkeypatch.setattr("dicomsync.ledger.opening._look_for_damage", look)
+    monkeypatch.setattr("dicomsync.ledger.damage.look", look)
     ledger = Ledger.open(path, mends=True)
     assert looked == [True]
     assert ledger.doubt is None, "it was rolled back: there is no damage in the file"

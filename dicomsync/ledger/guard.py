@@ -87,8 +87,9 @@ class Guard:
         self._lock = lock
         self._seal = seal
         self._inode = os.stat(path).st_ino
-        self._written_at = float("-inf")
+        self._written = Seal.read(lock)
         self.keep()
+        self._written_at = float("-inf")  # the first transaction is sealed at once: a copy may be from before
 
     def prove_place(self) -> None:
         """Fail where another file, or none, is in the ledger's place: what is written would be lost."""
@@ -122,10 +123,12 @@ class Guard:
         self.keep()
 
     def keep(self) -> None:
-        """Write the seal."""
+        """Write the seal, unless it is there already."""
         self._written_at = time.monotonic()
-        with contextlib.suppress(OSError):  # a seal that stays behind tells less, and nothing wrong
-            self._seal.write(self._lock)
+        if self._seal != self._written:
+            with contextlib.suppress(OSError):  # a seal that stays behind tells less, and nothing wrong
+                self._seal.write(self._lock)
+                self._written = self._seal
 
     def close(self) -> None:
         """Keep the seal and give up the lock."""

@@ -241,17 +241,18 @@ class InstanceVerbs(FileVerbs):
         self._touched.add(study_id)
         self._db.execute("UPDATE studies SET quiet_at = ? WHERE id = ?", (quiet_at, study_id))
 
-    def quieten(self, directory_id: int, now: float) -> None:
-        """Let the studies with pending instances in a directory go without waiting for more."""
-        if not self.count(InstanceState.PENDING):
+    def quieten(self, directories: Sequence[int], now: float) -> None:
+        """Let the studies with pending instances in these directories go without waiting for more."""
+        if not directories or not self.count(InstanceState.PENDING):
             return  # else a look at what is all stored would read the row of every file after all
-        rows = self._db.execute(
-            """UPDATE studies SET quiet_at = min(quiet_at, ?) WHERE id IN (
-                SELECT DISTINCT i.study_id FROM files f JOIN instances i ON i.id = f.instance_id
-                WHERE f.directory_id = ? AND i.state = 'pending') RETURNING id""",
-            (now, directory_id),
-        ).fetchall()
-        self._touched.update(int(row[0]) for row in rows)
+        for directory_id in directories:
+            rows = self._db.execute(
+                """UPDATE studies SET quiet_at = min(quiet_at, ?) WHERE id IN (
+                    SELECT DISTINCT i.study_id FROM files f JOIN instances i ON i.id = f.instance_id
+                    WHERE f.directory_id = ? AND i.state = 'pending') RETURNING id""",
+                (now, directory_id),
+            ).fetchall()
+            self._touched.update(int(row[0]) for row in rows)
 
     def due_studies(self, now: float, most: int = 100, *, live: bool | None = None) -> list[DueStudy]:
         """Give the studies with a batch due, the longest due first: all, the live ones, or the backlog's."""

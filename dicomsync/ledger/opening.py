@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 from dicomsync import mounts
@@ -15,7 +15,6 @@ from dicomsync.ledger.guard import EMPTY, MISSING, Seal
 
 APPLICATION_ID = 0x44434D53  # "DCMS"
 BUSY_SECONDS = 30.0
-CHECK_SECONDS = 5.0  # how long a start looks for damage that nothing points to
 
 
 def problem(error: sqlite3.Error, doing: str) -> LedgerProblem:
@@ -87,11 +86,13 @@ def _refuse_shared_disks(path: Path) -> None:
         )
 
 
-def connect(path: Path, seal: Seal | None = None, *, thorough: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, seal: Seal | None = None, look: Callable[[sqlite3.Connection], None] | None = None
+) -> sqlite3.Connection:
     """Open the ledger for its one writer; the file is for its owner alone.
 
-    Raises LedgerDamaged for what was a ledger and is none any more: it was left as it is. `thorough`
-    looks for damage, for `CHECK_SECONDS` at most or, where an earlier process came upon some, to the end.
+    Raises LedgerDamaged for what was a ledger and is none any more: it was left as it is. `look`
+    is what looks for damage before anything else; it raises sqlite3.DatabaseError.
     """
     ours = seal is not None or _ours(path)
     if seal is not None:
@@ -107,8 +108,8 @@ def connect(path: Path, seal: Seal | None = None, *, thorough: bool = False) -> 
         ) from None
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
-        if thorough:
-            _look_for_damage(connection, to_the_end=seal is not None and seal.damaged)
+        if look is not None:
+            look(connection)
         _settle(connection, path)
     except sqlite3.Error as error:
         connection.close()
@@ -157,21 +158,6 @@ def expect(path: Path, undone: str = "nothing was sent") -> None:
         return
     if not size_bytes:
         raise LedgerDamaged(f"The ledger {path} is empty; {undone}.", hint=_MEND, why=EMPTY)
-
-
-def _look_for_damage(connection: sqlite3.Connection, *, to_the_end: bool) -> None:
-    deadline = time.monotonic() + CHECK_SECONDS
-    if not to_the_end:
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-    try:
-        found = connection.execute("PRAGMA integrity_check(1)" if to_the_end else "PRAGMA quick_check(1)")
-        if found.fetchone()[0] != "ok":
-            raise sqlite3.DatabaseError("malformed")
-    except sqlite3.OperationalError as error:
-        if "interrupted" not in str(error):
-            raise
-    finally:
-        connection.set_progress_handler(None, 0)
 
 
 def _settle(connection: sqlite3.Connection, path: Path) -> None:
@@ -233,23 +219,27 @@ STEPS = frozenset({"m001_files_and_instances"})
 """What `migrations` is made of: a start that finds them all applied imports neither them nor sqlite-utils."""
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to date; a ledger of a newer dicomsync is refused and left as it is."""
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Say whether the schema is up to date; a ledger of a newer dicomsync is refused and left as it is."""
     applied = _applied(connection)
     if applied - STEPS:
         raise LedgerProblem(
             "The ledger was written by a newer dicomsync; it was left as it is.",
             hint="Install that version again, or a newer one.",
         )
-    if applied != STEPS:
-        from dicomsync.lean import without
+    return applied == STEPS
 
-        # sqlite-utils takes these for types of columns that we have none of: numpy alone 100 ms and 12 MB
-        with without("numpy", "pandas"):
-            from sqlite_utils import Database
 
-            from dicomsync.ledger.migrations import migrations
-        migrations.apply(Database(connection, execute_plugins=False, recursive_triggers=False))
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date."""
+    from dicomsync.lean import without
+
+    # sqlite-utils takes these for types of columns that we have none of: numpy alone 100 ms and 12 MB
+    with without("numpy", "pandas"):
+        from sqlite_utils import Database
+
+        from dicomsync.ledger.migrations import migrations
+    migrations.apply(Database(connection, execute_plugins=False, recursive_triggers=False))
 
 
 def _applied(connection: sqlite3.Connection) -> set[str]:

@@ -54,14 +54,29 @@ class Reader(Standing, AccountQueries, ConflictReader, TallyQueries):
         return [dict(row) for row in rows]
 
     def outcomes(self, roots: Sequence[bytes] = ()) -> list[Outcome]:
-        """Count the files below `roots` (none: everywhere) by where they and their instances are."""
+        """Count the files below `roots` (none: everywhere) by where they and their instances are.
+
+        Nearly all are ready and stored, with nothing to say: those are added up as they come, which takes
+        half of the time that sorting them into groups would.
+        """
         where, values = _below(roots)
-        rows = self._db.execute(
-            f"""SELECT f.state, f.reason, i.state, i.reason, count(*), sum(f.size_bytes) FROM files f
-            JOIN directories d ON d.id = f.directory_id LEFT JOIN instances i ON i.id = f.instance_id
-            {where} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC""",
-            values,
-        ).fetchall()
+        files = "FROM files f JOIN directories d ON d.id = f.directory_id"
+        both = f"{files} LEFT JOIN instances i ON i.id = f.instance_id {where or 'WHERE 1'}"
+        self._db.execute("SAVEPOINT outcomes")  # all of one moment
+        try:
+            (n,) = self._db.execute(f"SELECT count(*) {files} {where}", values).fetchone()
+            summed = f"SELECT count(*), sum(f.size_bytes) {both} AND {_PLAIN}"
+            plain, size_bytes = self._db.execute(summed, values).fetchone()
+            rows: list[Sequence[Any]] = [("ready", "", "stored", "", plain, size_bytes)] if plain else []
+            if n > plain:
+                rows += self._db.execute(
+                    f"""SELECT f.state, f.reason, i.state, i.reason, count(*), sum(f.size_bytes)
+                    {both} AND ({_PLAIN}) IS NOT TRUE GROUP BY 1, 2, 3, 4""",
+                    values,
+                ).fetchall()
+        finally:
+            self._db.execute("RELEASE outcomes")
+        rows.sort(key=lambda row: -row[4])
         return [
             Outcome(FileState(r[0]), r[1], InstanceState(r[2]) if r[2] else None, r[3] or "", *r[4:])
             for r in rows
@@ -193,6 +208,7 @@ class Reader(Standing, AccountQueries, ConflictReader, TallyQueries):
         return None if row is None else dict(row)
 
 
+_PLAIN = "f.state = 'ready' AND f.reason = '' AND i.state = 'stored' AND i.reason = ''"
 _FILE = """SELECT f.*, CAST(d.path || '/' || f.name AS BLOB) AS path
     FROM files f JOIN directories d ON d.id = f.directory_id"""
 _INSTANCE = """SELECT i.*, s.study_instance_uid FROM instances i JOIN studies s ON s.id = i.study_id"""

@@ -8,10 +8,11 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from dicomsync.errors import LedgerDamaged, UsageProblem
-from dicomsync.ledger import opening, salvage
+from dicomsync.ledger import damage, opening, salvage
 from dicomsync.ledger.care import CareVerbs
 from dicomsync.ledger.checks import CheckVerbs
 from dicomsync.ledger.conflicts import ConflictVerbs
@@ -22,18 +23,21 @@ from dicomsync.ledger.readings import ReadingVerbs
 class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
     """The ledger, opened by its one owner. Every verb but `close` belongs inside `transaction()`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, look: damage.Look | None = None) -> None:
         self._db = connection
+        self._look = look  # for damage, beside all else; None: it is over
         self._guard: Guard | None = None  # a scratch ledger needs none
         self._study_ids: dict[str, int] = {}
         self._touched: set[int] = set()
 
     @classmethod
-    def open(cls, path: Path, *, mends: bool = False) -> Ledger:
+    def open(cls, path: Path, *, mends: bool = False, beside: bool = False) -> Ledger:
         """Open or make the ledger at `path`, as its one writer.
 
         With `mends`, one that is damaged, empty or gone is moved aside and a new one made in its place.
         That one, and any that is not the latest, is in doubt (`doubt`): everything is asked about first.
+        With `beside` a ledger that nothing points at is looked at for damage while it is used already, and
+        the first change waits for the answer to be committed: `believed` says whether it is there.
 
         Raises LedgerInUse where another process is its writer, LedgerDamaged for what `mends` would
         move aside, LedgerProblem where it cannot be used.
@@ -41,8 +45,13 @@ class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
         path = Path(os.path.realpath(path))  # by whatever link: one ledger, one lock, one disk
         with _locked(path) as lock:
             seal = Seal.read(lock)
+            was_damaged = seal is not None and seal.damaged
+            beside = beside and seal is not None and not was_damaged
+            before = partial(damage.look, to_the_end=was_damaged) if mends and not beside else None
             try:
-                return cls._begin(path, lock, seal, None, opening.connect(path, seal, thorough=mends))
+                connection = opening.connect(path, seal, before)
+                look = damage.Look(path) if beside else None
+                return cls._begin(path, lock, seal, None, connection, look)
             except LedgerDamaged as problem:
                 if not mends:
                     raise
@@ -69,13 +78,19 @@ class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
 
     @classmethod
     def _begin(
-        cls, path: Path, lock: int, seal: Seal | None, lost: Doubt | None, connection: sqlite3.Connection
+        cls,
+        path: Path,
+        lock: int,
+        seal: Seal | None,
+        lost: Doubt | None,
+        connection: sqlite3.Connection,
+        look: damage.Look | None = None,
     ) -> Ledger:
-        ledger = cls._ready(connection)
+        ledger = cls._ready(connection, look)
         try:
             ledger._take_over(path, lock, seal, lost)
         except BaseException:
-            connection.close()
+            ledger.close()
             raise
         return ledger
 
@@ -98,10 +113,12 @@ class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
         return cls._ready(connection)
 
     @classmethod
-    def _ready(cls, connection: sqlite3.Connection) -> Ledger:
-        ledger = cls(connection)
+    def _ready(cls, connection: sqlite3.Connection, look: damage.Look | None = None) -> Ledger:
+        ledger = cls(connection, look)
         try:
-            opening.migrate(connection)
+            if not opening.is_current(connection):
+                ledger._believe()
+                opening.migrate(connection)
             ledger.recall_doubt()
         except sqlite3.Error as error:
             ledger.close()
@@ -116,15 +133,15 @@ class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
         with self.transaction():
             name, sequence = self.fact("ledger"), int(self.fact("sequence") or 0)
             why = "" if lost else _why(seal, name, sequence)
-            if name is None:
-                name = str(uuid.uuid4())
+            if name is None or lost or why:  # else opening it changes nothing
+                name = name or str(uuid.uuid4())
                 self.set_fact("ledger", name)
-            if lost or why:
-                self.begin_doubt(lost or Doubt(why, time.time()))
-            if (lost or why == EMPTY) and seal is not None:
-                self.take_over_from(salvage.left(path, seal.ledger), time.time())
-            sequence = max(sequence, seal.sequence if seal else 0) + 1
-            self.set_fact("sequence", str(sequence))
+                if lost or why:
+                    self.begin_doubt(lost or Doubt(why, time.time()))
+                if (lost or why == EMPTY) and seal is not None:
+                    self.take_over_from(salvage.left(path, seal.ledger), time.time())
+                sequence = max(sequence, seal.sequence if seal else 0) + 1
+                self.set_fact("sequence", str(sequence))
         self._guard = Guard(path, lock, Seal(name, sequence))
 
     @property
@@ -132,8 +149,26 @@ class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
         """The open connection, for a `Reader` in the same process."""
         return self._db
 
+    @property
+    def believed(self) -> bool:
+        """Whether it was found sound: no look for damage is under way. What changes it waits for that."""
+        return self._look is None
+
+    @property
+    def believable(self) -> bool:
+        """Whether the look for damage is over, so that nothing waits for it."""
+        return self._look is None or self._look.over
+
+    def _believe(self) -> None:
+        """Wait for the look for damage; raises sqlite3.Error where it found some."""
+        if self._look is not None:
+            self._look.wait()
+            self._look = None
+
     def close(self) -> None:
         """Close the file and give up the lock."""
+        if self._look is not None:
+            self._look.give_up()
         self._db.close()
         if self._guard is not None:
             self._guard.close()
@@ -152,8 +187,9 @@ class Ledger(CareVerbs, CheckVerbs, ConflictVerbs, ReadingVerbs):
                 if guard is not None:
                     guard.prove_place()
                 yield
-                if guard is not None and self._db.total_changes != before:
-                    seal = guard.advance(self._db)
+                if self._db.total_changes != before:
+                    self._believe()
+                    seal = guard.advance(self._db) if guard is not None else None
                 self._db.execute("COMMIT")
             except BaseException:
                 self._study_ids.clear()
