@@ -14,7 +14,8 @@ import zlib
 from functools import lru_cache, partial
 
 from . import quiet
-from .model import Changed, FileState, Header, StatKey, Unfit, Whole
+from .layouts import Example, Layouts
+from .model import Changed, FileState, Header, StatKey, Unfit, Whole, folded
 from .walk import (
     BIG_ENDIAN,
     EXPLICIT,
@@ -58,6 +59,7 @@ _DVH = 0x3004_0050  # DVH Sequence: an RT Dose may be a histogram alone
 _DATASET = frozenset(
     {*_UIDS, *PIXELS, _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS, _PROVIDER, _SPECTRA, _DVH}
 )
+_LAYOUTS = Layouts(_META, _DATASET, _META_SYNTAX)
 _WANTED = {form: Wanted.of(form, _DATASET) for form in (EXPLICIT, IMPLICIT, BIG_ENDIAN)}
 
 _BIG = "1.2.840.10008.1.2.2"
@@ -102,14 +104,15 @@ def read(path: bytes, key: StatKey | None = None) -> Header:
     seen: StatKey | None = None
     try:
         before = os.fstat(fd)
-        seen = StatKey.of(before)
+        numbers = folded(before)
+        seen = StatKey(*numbers)
         if not stat.S_ISREG(before.st_mode):
             return Unfit(seen, FileState.IGNORED, "special")
         if key is not None and seen != key:
             return Changed(seen)
         header = _judge(fd, seen)
-        now = StatKey.of(os.fstat(fd))
-        return header if now == seen else Changed(now)
+        after = os.fstat(fd)
+        return header if folded(after) == numbers else Changed(StatKey.of(after))
     except OSError as problem:
         return _unreadable(seen, problem)
     except (MemoryError, RecursionError):
@@ -174,8 +177,7 @@ def _starts_a_dataset(head: bytes, size_bytes: int) -> bool:
 
 def _part_10(source: Source, key: StatKey) -> Header:
     """Judge a file in the DICOM File Format (PS3.10 section 7)."""
-    hits, offset = file_meta(source, _META)
-    meta = _values(source, hits)
+    layout, meta, found, offset = _LAYOUTS.fit(source.head) or _begun(source)
     if _text(meta.get(_META_CLASS)) == _DICOMDIR:
         return Unfit(key, FileState.IGNORED, "dicomdir")
     syntax = _text(meta.get(_META_SYNTAX))
@@ -183,22 +185,26 @@ def _part_10(source: Source, key: StatKey) -> Header:
         raise HeldError("syntax-missing")
     if syntax not in _NATIVE:
         _uid(meta, _META_SYNTAX)
-    body = source
+    body, start = source, offset
     if syntax in _DEFLATED:
         body, offset = _inflated(source, offset), 0
-    if syntax == _BIG:
+    if layout:
+        form = layout.form
+    elif syntax == _BIG:
         form = BIG_ENDIAN
     else:
         index = body.at(offset)
         form = form_at(body.window, index, IMPLICIT if syntax in _IMPLICITS else EXPLICIT)
-    hits = elements(body, offset, _WANTED[form])
-    found = _values(body, hits)
+    hits = elements(body, offset, _WANTED[form], layout.count if layout else 0)
+    _values(body, hits, found)
     study, series = _uid(found, _STUDY), _uid(found, _SERIES)
     instance, sop_class = _uid(found, _INSTANCE), _uid(found, _CLASS)
     named = _text(meta.get(_META_INSTANCE))
     if named and named != instance:
         raise HeldError("uid-mismatch")
     _check_pixels(hits, found, sop_class, form.byte_order if syntax in _NATIVE else None)
+    if not layout and body is source and form.little:
+        _LAYOUTS.learn(Example(source.head, start, form))
     preamble = source.head[:128]
     return Whole(key, study, series, instance, sop_class, syntax, preamble if preamble.strip(b"\0") else b"")
 
@@ -227,9 +233,14 @@ def _inflated(source: Source, offset: int) -> Source:
     return Source(len(whole), lambda count, start: whole[start : start + count])
 
 
-def _values(source: Source, hits: list[Hit]) -> dict[int, bytes]:
-    """Read the wanted values but pixels. Archives differ in which of two they take: a UID has one."""
-    values: dict[int, bytes] = {}
+def _begun(source: Source) -> tuple[None, dict[int, bytes], dict[int, bytes], int]:
+    """Walk the File Meta Information of a file that fits no layout; nothing of its dataset is known then."""
+    hits, offset = file_meta(source, _META)
+    return None, _values(source, hits, {}), {}, offset
+
+
+def _values(source: Source, hits: list[Hit], values: dict[int, bytes]) -> dict[int, bytes]:
+    """Add the wanted values but pixels. Archives differ in which of two they take: a UID has one."""
     head, reach = source.head, len(source.head)
     for tag, offset, length in hits:
         if tag in PIXELS:
@@ -296,15 +307,29 @@ def _check_pixels(hits: list[Hit], found: dict[int, bytes], sop_class: str, nati
 
 def _expected_bytes(found: dict[int, bytes], tag: int, order: ByteOrder) -> int:
     """Work out the length of native pixel data; 0 where an attribute that says it is missing."""
-    bits = _number(found.get(_BITS), order)
+    return _product(tag, order, *map(found.get, (_BITS, _PHOTOMETRIC, _SAMPLES, _ROWS, _COLUMNS, _FRAMES)))
+
+
+@lru_cache(maxsize=64)  # they are those of the file before it: 4 % of the time
+def _product(
+    tag: int,
+    order: ByteOrder,
+    allocated: bytes | None,
+    photometric: bytes | None,
+    samples: bytes | None,
+    rows: bytes | None,
+    columns: bytes | None,
+    frames: bytes | None,
+) -> int:
+    bits = _number(allocated, order)
     if tag != PIXEL_DATA:
         bits = 64 if tag == _DOUBLES else 32
-    half_samples = _SHARED_CHROMA.get(found.get(_PHOTOMETRIC, b"").rstrip(b"\0 "))
+    half_samples = _SHARED_CHROMA.get((photometric or b"").rstrip(b"\0 "))
     if half_samples is None:
-        half_samples = 2 * (_number(found.get(_SAMPLES), order) or 1)
-    pixels = _number(found.get(_ROWS), order) * _number(found.get(_COLUMNS), order)
-    if _FRAMES in found:
-        pixels *= _frames(found[_FRAMES])
+        half_samples = 2 * (_number(samples, order) or 1)
+    pixels = _number(rows, order) * _number(columns, order)
+    if frames is not None:
+        pixels *= _frames(frames)
     # Single bits are packed without a gap between frames (PS3.5 8.1.1).
     return (pixels * bits * half_samples // 2 + 7) // 8
 

@@ -179,9 +179,10 @@ def file_meta(source: Source, tags: frozenset[int]) -> tuple[list[Hit], int]:
     raise HeldError("resource", f"more than {MAX_ELEMENTS} elements")
 
 
-def elements(source: Source, offset: int, wanted: Wanted) -> list[Hit]:
+def elements(source: Source, offset: int, wanted: Wanted, before: int = 0) -> list[Hit]:
     """Walk the dataset from `offset`, give the places of the wanted elements, prove that it ends at the end.
 
+    `before` are those that lie before `offset`: the cap is on all of them.
     The loop runs some hundred times a file: plain numbers in local names, nothing made but the hits.
     """
     form, tags, size = wanted.form, wanted.tags, source.size
@@ -191,7 +192,7 @@ def elements(source: Source, offset: int, wanted: Wanted) -> list[Hit]:
     base, edge = offset, -1
     window = b""
     try:
-        for _ in range(MAX_ELEMENTS):
+        for _ in range(MAX_ELEMENTS - before):
             if index > edge:
                 offset = base + index
                 if offset >= size:
