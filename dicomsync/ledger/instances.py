@@ -31,6 +31,9 @@ _MOVE = """WITH given (id, sha256) AS (VALUES {rows})
         stored_at = coalesce(stored_at, ?), verified_at = coalesce(?, verified_at)
     FROM given WHERE instances.id = given.id"""
 
+_NEXT_STUDY = """SELECT due_at FROM studies WHERE ahead = {} AND due_at IS NOT NULL AND pending > 0
+    ORDER BY due_at LIMIT 1"""  # of both at once, all that are due would be read
+
 
 class InstanceVerbs(FileVerbs):
     """What the engine records and asks of instances; each verb is a few statements in its transaction."""
@@ -305,7 +308,7 @@ class InstanceVerbs(FileVerbs):
     def next_due(self) -> float | None:
         """Say when the next thing is due: a batch, or a question to the archive."""
         rows = self._db.execute(
-            """SELECT min(due_at) FROM studies WHERE due_at IS NOT NULL AND pending > 0
+            f"""SELECT * FROM ({_NEXT_STUDY.format(0)}) UNION ALL SELECT * FROM ({_NEXT_STUDY.format(1)})
             UNION ALL SELECT min(due_at) FROM instances WHERE state = 'unconfirmed'"""
         ).fetchall()
         return min((row[0] for row in rows if row[0] is not None), default=None)
