@@ -460,8 +460,8 @@ MUTANTS = (
         "I0",
         "a directory that agreed with the ledger once is never compared again",
         "ledger/migrations.py",
-        "        UPDATE directories SET agreed = NULL WHERE id",
-        "        UPDATE directories SET agreed = agreed WHERE id",
+        "UPDATE directories SET agreed = NULL WHERE id",
+        "UPDATE directories SET agreed = agreed WHERE id",
         ("tests/test_agreement.py::test_whoever_writes_a_row_of_it_ends_the_agreement",),
     ),
     Mutant(

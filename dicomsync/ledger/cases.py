@@ -5,9 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from dicomsync.ledger.conditions import LOST, WAITING
+from dicomsync.ledger.conditions import LOST, ODD, WAITING
 
-_ODD_INSTANCE = "state IN ('conflict', 'rejected', 'missed')"
 _ODD_FILE = "state IN ('held', 'missed')"
 _RECENT_BATCHES = 200
 
@@ -25,7 +24,7 @@ class CaseQueries:
         """
         rows = self._db.execute(
             f"""SELECT 'instance' AS what, state, reason, count(*) AS n, min(seen_at) AS since FROM instances
-                WHERE {_ODD_INSTANCE} GROUP BY state, reason
+                WHERE {ODD} GROUP BY state, reason
             UNION ALL SELECT 'file', state, reason, count(*), min(seen_at) FROM files
                 WHERE {_ODD_FILE} GROUP BY state, reason
             UNION ALL SELECT 'stored', found, '', count(*), min(found_at) FROM instances
@@ -36,7 +35,7 @@ class CaseQueries:
     def case_rows(self, what: str, state: str, reason: str, most: int) -> list[int]:
         """Give the rows (of files, or of instances) of one group of cases, `most` of them at most."""
         where, values = {
-            "instance": (f"instances WHERE {_ODD_INSTANCE} AND state = ? AND reason = ?", (state, reason)),
+            "instance": (f"instances WHERE ({ODD}) AND state = ? AND reason = ?", (state, reason)),
             "file": (f"files WHERE {_ODD_FILE} AND state = ? AND reason = ?", (state, reason)),
             "stored": (f"instances WHERE {LOST} AND found = ?", (state,)),
         }[what]

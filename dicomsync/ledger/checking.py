@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dicomsync.errors import LedgerDamaged
 from dicomsync.ledger import opening
-from dicomsync.ledger.conditions import CLAIMED
+from dicomsync.ledger.conditions import CLAIMED, claims, waits
 from dicomsync.ledger.guard import EMPTY, MISSING, WORDS, Seal
 
 _MOST_FAULTS = 5
@@ -83,7 +83,12 @@ _FAULTS = {
     "SELECT count(*) FROM instances WHERE state = 'stored' AND stored_at IS NULL": (
         "{} stored instances do not say since when"
     ),
-    "SELECT count(*) FROM instances WHERE state = 'sending' AND batch_id IS NULL": (
+    f"""SELECT count(*) FROM instances NOT INDEXED
+        WHERE claims IS NOT {claims("state")} OR waits <> {waits("state")}""": (
+        "{} instances are not found by what their state is"
+    ),
+    """SELECT count(*) FROM instances i LEFT JOIN batches b ON b.id = i.batch_id
+        WHERE i.state = 'sending' AND (b.id IS NULL OR b.answered_at IS NOT NULL)""": (
         "{} instances are on their way in no request"
     ),
     "SELECT count(*) FROM studies WHERE pending > 0 AND due_at IS NULL": (

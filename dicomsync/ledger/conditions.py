@@ -10,12 +10,28 @@ def listed(states: tuple[str, ...]) -> str:
     return ", ".join(f"'{state}'" for state in states)
 
 
+def claims(state: str) -> str:
+    """Give SQL for what an instance's `claims` is to be: 1 in a state that claims its UID, NULL in others."""
+    return f"CASE {state} {_each(CLAIMING)} END"
+
+
+def waits(state: str) -> str:
+    """Give SQL for what an instance's `waits` is to be: 1 in a state that is due, 0 in others."""
+    return f"CASE {state} {_each(DUE)} ELSE 0 END"
+
+
+def _each(states: tuple[str, ...]) -> str:
+    # IN would make a table of its list for every row that a trigger fires for
+    return " ".join(f"WHEN '{state}' THEN 1" for state in states)
+
+
 CLAIMED = f"state IN ({listed(CLAIMING)})"
+WAITING = "waits = 1"
 """The condition of a partial index; a query that wants the index must say it in the same words."""
-UNCLAIMED = f"state NOT IN ({listed(CLAIMING)})"
+ODD = " OR ".join(f"state = '{state}'" for state in ("conflict", "rejected", "missed"))
+"""Likewise, of what needs a person. IN would cost a table for each row that is changed: see `_each`."""
 LOST = "state = 'stored' AND found IN ('missing', 'differs')"
 """Stored, the ledger said, and the archive does not have it any more, or has something else."""
-WAITING = f"state IN ({listed(DUE)})"
 
 STAGES = ("left", "absent", "confirmed", "grace", "deleting", "deleted", "undone", "over")
 """Of a removal: not proved yet; proved once; twice, to be compared; in its grace; the intent is recorded;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dicomsync.ledger import many
@@ -13,11 +13,20 @@ from dicomsync.model import FileState, Source, StatKey
 
 _PUT_FILES = """INSERT INTO files (directory_id, name, shown, size_bytes, mtime_ns, ctime_ns, inode,
         state, reason, detail, instance_id, place, seen_at)
-    VALUES {rows}
+    {given}
     ON CONFLICT (directory_id, name) DO UPDATE SET size_bytes = excluded.size_bytes,
         mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode,
         state = excluded.state, reason = excluded.reason, detail = excluded.detail,
         instance_id = excluded.instance_id, place = excluded.place"""
+_PUT_FILE = _PUT_FILES.replace("{given}", "VALUES {rows}")
+_PUT_WHOLE = """WITH given (directory_id, name, shown, size_bytes, mtime_ns, ctime_ns, inode, state, reason,
+        detail, uid, place, seen_at) AS (VALUES {rows})
+    """ + _PUT_FILES.replace(
+    "{given}",
+    """SELECT g.directory_id, g.name, g.shown, g.size_bytes, g.mtime_ns, g.ctime_ns, g.inode, g.state,
+        g.reason, g.detail, i.id, g.place, g.seen_at
+    FROM given g CROSS JOIN instances i ON i.sop_instance_uid = g.uid AND i.claims = 1 WHERE true""",
+)
 _PATH = "CAST(d.path || '/' || f.name AS BLOB)"  # joining makes text of the bytes; the cast takes them back
 
 
@@ -148,14 +157,14 @@ class FileVerbs:
 
     def put_file(self, file: NewFile, wall: float) -> int:
         """Record a file as it is now; gives its row."""
-        row = many.execute(self._db, f"{_PUT_FILES} RETURNING id", [_put(file, wall, file.instance_id)])[0]
+        row = many.execute(self._db, f"{_PUT_FILE} RETURNING id", [_put(file, wall, file.instance_id)])[0]
         if file.state is FileState.READY:
             self._filed([file], wall)
         return int(row[0])
 
-    def put_whole(self, files: Sequence[tuple[NewFile, int]], wall: float) -> None:
-        """Record whole files as they are now, no name twice, each with the instance it holds."""
-        many.execute(self._db, _PUT_FILES, [_put(file, wall, instance_id) for file, instance_id in files])
+    def put_whole(self, files: Sequence[tuple[NewFile, str]], wall: float) -> None:
+        """Record whole files as they are now, no name twice, each with the UID that its instance claims."""
+        many.execute(self._db, _PUT_WHOLE, [_put(file, wall, uid) for file, uid in files])
         self._filed((file for file, _ in files), wall)
 
     def _filed(self, files: Iterable[NewFile], wall: float) -> None:
@@ -236,26 +245,16 @@ def source_of(
         (instance_id, but_file),
     ).fetchall()
     return (
-        Source(rows[0][0], bytes(rows[0][1]), StatKey(*tuple(rows[0])[2:]))
-        if rows
-        else _kept(db, instance_id)
+        Source(rows[0][0], bytes(rows[0][1]), StatKey(*tuple(rows[0])[2:])) if rows else kept(db, instance_id)
     )
 
 
-def sources_of(db: sqlite3.Connection, instances: Sequence[int]) -> Mapping[int, Source | None]:
-    """Give of each of these instances what `source_of` does."""
-    rows = many.execute(
-        db,
-        f"""SELECT f.instance_id, f.id, {_PATH}, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode
-        FROM files f JOIN directories d ON d.id = f.directory_id
-        WHERE f.instance_id IN (VALUES {{rows}}) AND f.state = 'ready' ORDER BY 3 DESC""",
-        [(one,) for one in instances],
-    )
-    found = {row[0]: Source(row[1], bytes(row[2]), StatKey(*row[3:])) for row in rows}  # the last stays
-    return {one: found.get(one) or _kept(db, one) for one in instances}
+def source_from(row: Sequence[Any]) -> Source | None:
+    """Make a source of a file's row, its directory's path, its name, and its key; None where it is NULL."""
+    return None if row[0] is None else Source(row[0], row[1] + b"/" + row[2], StatKey(*row[3:]))
 
 
-def _kept(db: sqlite3.Connection | sqlite3.Cursor, instance_id: int) -> Source | None:
+def kept(db: sqlite3.Connection | sqlite3.Cursor, instance_id: int) -> Source | None:
     """Give the copy that was kept of an instance, where a person takes its deletion back.
 
     It is no file of any folder: its number is that of its removal, below zero.
@@ -277,11 +276,11 @@ def _shown(name: bytes) -> str | None:
     return None
 
 
-def _put(file: NewFile, wall: float, instance_id: int | None) -> tuple[Any, ...]:
+def _put(file: NewFile, wall: float, instance: int | str | None) -> tuple[Any, ...]:
     key = file.key
     what = (file.directory_id, file.name, _shown(file.name))
     seen = (key.size_bytes, key.mtime_ns, key.ctime_ns, key.inode)
-    return (*what, *seen, file.state, file.reason, file.detail, instance_id, file.place, wall)
+    return (*what, *seen, file.state.value, file.reason, file.detail, instance, file.place, wall)
 
 
 def _scan(folder: bytes, row: tuple[Any, ...]) -> Scan:

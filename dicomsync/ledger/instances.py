@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any
 
 from dicomsync.claims import Known
 from dicomsync.ledger import many
-from dicomsync.ledger.conditions import CLAIMED, UNCLAIMED, WAITING
-from dicomsync.ledger.files import FileVerbs, sources_of
+from dicomsync.ledger.conditions import WAITING
+from dicomsync.ledger.files import FileVerbs, kept, source_from
 from dicomsync.ledger.rows import Arrival, DueStudy
-from dicomsync.model import Due, InstanceState, Transition, Whole
+from dicomsync.model import CLAIMING, DUE, Due, InstanceState, Source, Transition, Whole
 
 _STUDIES_CACHED = 10_000
 
 _ADD_INSTANCES = """INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid,
-        transfer_syntax_uid, size_bytes, preamble, sha256, state, reason, seen_at, due_at, live)
+        transfer_syntax_uid, size_bytes, preamble, sha256, state, claims, waits, reason, seen_at, due_at,
+        live)
     VALUES {rows}"""
 
+# `waits` is set here too, although a trigger would: that took another update for each row.
 _MOVE = """WITH given (id, sha256) AS (VALUES {rows})
-    UPDATE instances SET state = ?, reason = ?,
+    UPDATE instances SET state = ?, waits = ?, reason = ?,
         detail = coalesce(nullif(?, ''), CASE WHEN state = 'unconfirmed' THEN detail ELSE '' END),
         due_at = ?,
         attempts = attempts + ?, unclear = unclear + ?, looks = ?, together = ?,
         sha256 = coalesce(given.sha256, instances.sha256),
         stored_at = coalesce(stored_at, ?), verified_at = coalesce(?, verified_at)
-    FROM given WHERE instances.id = given.id RETURNING study_id"""
+    FROM given WHERE instances.id = given.id"""
+
+_NEXT_STUDY = """SELECT due_at FROM studies WHERE ahead = {} AND due_at IS NOT NULL AND pending > 0
+    ORDER BY due_at LIMIT 1"""  # of both at once, all that are due would be read
 
 
 class InstanceVerbs(FileVerbs):
@@ -38,13 +45,9 @@ class InstanceVerbs(FileVerbs):
     def known(self, sop_instance_uid: str, but_file: int | None = None) -> list[Known]:
         """Give every instance under this UID, with the smallest path, other than a file's own, of each."""
         rows = self._db.execute(
-            f"""SELECT i.id, i.state, i.study_id, i.series_instance_uid, i.size_bytes, i.sha256, i.reason
-            FROM instances i
-            WHERE i.sop_instance_uid = ? AND i.{CLAIMED}
-            UNION ALL
-            SELECT i.id, i.state, i.study_id, i.series_instance_uid, i.size_bytes, i.sha256, i.reason
-            FROM instances i WHERE i.sop_instance_uid = ? AND i.{UNCLAIMED}""",
-            (sop_instance_uid, sop_instance_uid),
+            """SELECT id, state, study_id, series_instance_uid, size_bytes, sha256, reason FROM instances
+            WHERE sop_instance_uid = ? ORDER BY claims DESC""",
+            (sop_instance_uid,),
         ).fetchall()
         return [self._known(row, but_file) for row in rows]
 
@@ -77,12 +80,8 @@ class InstanceVerbs(FileVerbs):
     def taken(self, uids: Iterable[str]) -> set[str]:
         """Say under which of these SOP Instance UIDs the ledger has an instance."""
         wanted = [(uid,) for uid in uids]
-        rows: list[tuple[str]] = []
-        for which in (CLAIMED, UNCLAIMED):  # one partial index each
-            query = f"""SELECT sop_instance_uid FROM instances
-                WHERE sop_instance_uid IN (VALUES {{rows}}) AND {which}"""
-            rows += many.execute(self._db, query, wanted)
-        return {row[0] for row in rows}
+        query = "SELECT sop_instance_uid FROM instances WHERE sop_instance_uid IN (VALUES {rows})"
+        return {row[0] for row in many.execute(self._db, query, wanted)}
 
     def add_instance(
         self,
@@ -104,9 +103,8 @@ class InstanceVerbs(FileVerbs):
         rows = [
             self._row_of(one.whole, one.state, one.reason, wall, due_at, None, one.live) for one in arrivals
         ]
-        found = many.execute(self._db, f"{_ADD_INSTANCES} RETURNING sop_instance_uid, id", rows)
-        by_uid: dict[str, int] = dict(found)
-        self.put_whole([(one.file, by_uid[one.whole.sop_instance_uid]) for one in arrivals], wall)
+        many.execute(self._db, _ADD_INSTANCES, rows)
+        self.put_whole([(one.file, one.whole.sop_instance_uid) for one in arrivals], wall)
 
     def _row_of(
         self,
@@ -129,7 +127,9 @@ class InstanceVerbs(FileVerbs):
             whole.key.size_bytes,
             whole.preamble,
             sha256,
-            state,
+            state.value,  # sqlite3 takes long to find out that an enum is a str
+            1 if state in CLAIMING else None,
+            int(state in DUE),
             reason,
             wall,
             due_at,
@@ -181,7 +181,8 @@ class InstanceVerbs(FileVerbs):
         groups: dict[tuple[object, ...], list[tuple[int, bytes | None]]] = {}
         for change, due in zip(transitions, due_at, strict=True):
             becomes: tuple[object, ...] = (
-                change.state,
+                change.state.value,
+                int(change.state in DUE),
                 change.reason,
                 change.detail,
                 due,
@@ -194,8 +195,13 @@ class InstanceVerbs(FileVerbs):
             )
             groups.setdefault(becomes, []).append((change.instance_id, change.sha256))
         for becomes, instances in groups.items():
-            rows = many.execute(self._db, _MOVE, instances, becomes)
-            self._touched.update(row[0] for row in rows)
+            many.execute(self._db, _MOVE, instances, becomes)
+            studies = many.execute(  # RETURNING would go back to the interpreter for each instance
+                self._db,
+                "SELECT DISTINCT study_id FROM instances WHERE id IN (VALUES {rows})",
+                [(instance_id,) for instance_id, _ in instances],
+            )
+            self._touched.update(row[0] for row in studies)
 
     def has_sha256(self, instance_id: int) -> bool:
         """Say whether the bytes of an instance were read already."""
@@ -232,7 +238,9 @@ class InstanceVerbs(FileVerbs):
     def schedule(self, study_id: int, first_at: float, due_at: float) -> None:
         """Record when a study's next batch goes."""
         self._db.execute(
-            "UPDATE studies SET first_at = ?, due_at = ? WHERE id = ?", (first_at, due_at, study_id)
+            """UPDATE studies SET first_at = ?, due_at = CASE WHEN pending > 0 THEN ? END, ahead = live > 0
+            WHERE id = ?""",
+            (first_at, due_at, study_id),
         )
 
     def arrived(self, study_instance_uid: str, quiet_at: float, wall: float) -> None:
@@ -256,13 +264,17 @@ class InstanceVerbs(FileVerbs):
 
     def due_studies(self, now: float, most: int = 100, *, live: bool | None = None) -> list[DueStudy]:
         """Give the studies with a batch due, the longest due first: all, the live ones, or the backlog's."""
-        which = {None: "pending > 0", True: "live > 0", False: "pending > 0 AND live = 0"}[live]
-        rows = self._db.execute(
-            f"""SELECT id, study_instance_uid, pending, pending_bytes, first_at, due_at, live > 0 FROM studies
-            WHERE {which} AND due_at <= ? ORDER BY due_at LIMIT ?""",
-            (now, most),
-        )
-        return [DueStudy(*(*row[:6], bool(row[6]))) for row in rows]
+        rows = [
+            row
+            for ahead in ((0, 1) if live is None else (int(live),))
+            for row in self._db.execute(
+                """SELECT id, study_instance_uid, pending, pending_bytes, first_at, due_at, ahead FROM studies
+                WHERE ahead = ? AND due_at <= ? AND pending > 0 ORDER BY due_at LIMIT ?""",
+                (ahead, now, most),
+            )
+        ]
+        found = [DueStudy(*(*row[:6], bool(row[6]))) for row in rows]
+        return sorted(found, key=attrgetter("due_at"))[:most]
 
     def pending_of(self, study: DueStudy, now: float, most: int) -> list[Due]:
         """Give a study's pending instances that may go now, the longest due first."""
@@ -276,19 +288,28 @@ class InstanceVerbs(FileVerbs):
 
     def _due(self, condition: str, values: tuple[object, ...]) -> list[Due]:
         rows = self._db.execute(
-            f"""SELECT i.id, s.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.size_bytes,
-                i.preamble, i.sha256, i.reason, i.attempts, i.unclear, i.looks, i.together
-            FROM instances i JOIN studies s ON s.id = i.study_id
-            WHERE {condition} ORDER BY i.due_at LIMIT ?""",
+            f"""SELECT i.due_at, i.id, s.study_instance_uid, i.series_instance_uid, i.sop_instance_uid,
+                i.size_bytes, i.preamble, i.sha256, i.reason, i.attempts, i.unclear, i.looks, i.together,
+                f.id, d.path, f.name, f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode
+            FROM (SELECT i.id FROM instances i WHERE {condition} ORDER BY i.due_at LIMIT ?) given
+            CROSS JOIN instances i ON i.id = given.id CROSS JOIN studies s ON s.id = i.study_id
+            LEFT JOIN files f ON f.instance_id = i.id AND f.state = 'ready'
+            LEFT JOIN directories d ON d.id = f.directory_id""",
             values,
         ).fetchall()
-        sources = sources_of(self._db, [row[0] for row in rows])
-        return [Due(*(*row, sources[row[0]])) for row in rows]
+        rows.sort(key=itemgetter(0))  # as they come already; SQLite would copy each row to sort them
+        instances: dict[int, tuple[Any, ...]] = {row[1]: row[1:13] for row in rows}
+        sources: dict[int, Source] = {}
+        for row in rows:
+            source = source_from(row[13:])
+            if source is not None and (row[1] not in sources or source.path < sources[row[1]].path):
+                sources[row[1]] = source
+        return [Due(*(*row, sources.get(one) or kept(self._db, one))) for one, row in instances.items()]
 
     def next_due(self) -> float | None:
         """Say when the next thing is due: a batch, or a question to the archive."""
         rows = self._db.execute(
-            """SELECT min(due_at) FROM studies WHERE pending > 0
+            f"""SELECT * FROM ({_NEXT_STUDY.format(0)}) UNION ALL SELECT * FROM ({_NEXT_STUDY.format(1)})
             UNION ALL SELECT min(due_at) FROM instances WHERE state = 'unconfirmed'"""
         ).fetchall()
         return min((row[0] for row in rows if row[0] is not None), default=None)
@@ -332,14 +353,18 @@ class InstanceVerbs(FileVerbs):
 
         No moment may lie further ahead than `latest`: the wall clock may have been set since.
         """
+        left = 0
+        # what is on its way is so in a batch without an answer; else all instances would have to be read
+        for which in ("study_id IN (SELECT study_id FROM batches WHERE answered_at IS NULL)", "true"):
+            if self.count(InstanceState.SENDING):
+                left += self._db.execute(
+                    f"""UPDATE instances SET state = 'unconfirmed', reason = 'restart', looks = 0, due_at = ?
+                    WHERE state = 'sending' AND {which}""",
+                    (ask_at,),
+                ).rowcount
         self._db.execute(
             "UPDATE batches SET answered_at = ?, outcome = 'restart' WHERE answered_at IS NULL", (now,)
         )
-        left = self._db.execute(
-            """UPDATE instances SET state = 'unconfirmed', reason = 'restart', looks = 0, due_at = ?
-            WHERE state = 'sending'""",
-            (ask_at,),
-        ).rowcount
         # what a person was having deleted when it ended may yet be again what it was
         deleting = ("deleting",) if self.count(InstanceState.DELETING) else ()
         for state in ("pending", "unconfirmed", *deleting):
@@ -350,7 +375,7 @@ class InstanceVerbs(FileVerbs):
         self._db.execute(
             "UPDATE studies SET due_at = ? WHERE pending > 0 AND coalesce(due_at, 9e99) > ?", (latest, latest)
         )
-        return int(left)
+        return left
 
     def remember(self, what: str, row: int, event: str, detail: str, wall: float) -> None:
         """Keep what is out of the ordinary in the history."""
@@ -366,8 +391,8 @@ class InstanceVerbs(FileVerbs):
     def due_study_count(self) -> int:
         """Say how many studies have something due."""
         row = self._db.execute(
-            """SELECT count(*) FROM (SELECT id FROM studies WHERE pending > 0
-            UNION SELECT study_id FROM instances WHERE state = 'sending'
+            """SELECT count(*) FROM (SELECT id FROM studies WHERE due_at IS NOT NULL AND pending > 0
+            UNION SELECT study_id FROM batches WHERE answered_at IS NULL
             UNION SELECT study_id FROM instances WHERE state = 'unconfirmed')"""
         ).fetchone()
         return int(row[0])

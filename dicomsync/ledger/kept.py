@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dicomsync.ledger.conditions import CLAIMED, OPEN, UNCLAIMED
+from dicomsync.ledger.conditions import CLAIMED, OPEN
 from dicomsync.ledger.instances import InstanceVerbs
 
 MIRRORED, UNDONE = "mirrored", "undone"
@@ -38,7 +38,7 @@ class CopyVerbs(InstanceVerbs):
         """Let a copy from the trash be stored again; gives why not, "" if it will be."""
         row = self._db.execute(
             f"""SELECT i.id, r.id, r.kept, i.study_id FROM instances i JOIN removals r ON r.instance_id = i.id
-            WHERE i.sop_instance_uid = ? AND i.{UNCLAIMED} AND i.state = 'deleted' AND i.reason = '{MIRRORED}'
+            WHERE i.sop_instance_uid = ? AND i.state = 'deleted' AND i.reason = '{MIRRORED}'
                 AND r.stage = 'deleted' ORDER BY r.id DESC LIMIT 1""",
             (sop_instance_uid,),
         ).fetchone()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from dicomsync.deletion import WINDOW_SECONDS, Left, Root
-from dicomsync.ledger.conditions import CLAIMED, OPEN, UNCLAIMED
+from dicomsync.ledger.conditions import CLAIMED, OPEN
 from dicomsync.ledger.kept import MIRRORED, CopyVerbs
 from dicomsync.ledger.removal_rows import Removal, RootRow
 from dicomsync.ledger.removals import REMOVALS, ROOTS, below, removals_of, roots_of
@@ -211,9 +211,8 @@ class MirrorVerbs(CopyVerbs):
         """Say whether any file there is now holds this SOP Instance UID, or may hold this content."""
         uid = one.due.sop_instance_uid
         row = self._db.execute(
-            f"""SELECT EXISTS (SELECT 1 FROM files f WHERE f.state IN ('ready', 'settling', 'held')
-                AND f.instance_id IN (SELECT id FROM instances WHERE sop_instance_uid = ?1 AND {CLAIMED}
-                    UNION ALL SELECT id FROM instances WHERE sop_instance_uid = ?1 AND {UNCLAIMED}))
+            """SELECT EXISTS (SELECT 1 FROM files f WHERE f.state IN ('ready', 'settling', 'held')
+                AND f.instance_id IN (SELECT id FROM instances WHERE sop_instance_uid = ?1))
             OR EXISTS (SELECT 1 FROM files WHERE reason = 'earlier' AND state = 'ignored'
                 AND size_bytes = ?2)""",
             (uid, one.due.size_bytes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from dicomsync.ledger.conditions import OPEN
+from dicomsync.ledger.conditions import ODD, OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def prunable(db: sqlite3.Connection, before: float) -> Prunable:
     return Prunable(*counts)
 
 
-_TROUBLED_INSTANCE = "SELECT id FROM instances WHERE state IN ('conflict', 'rejected', 'missed')"
+_TROUBLED_INSTANCE = f"SELECT id FROM instances WHERE {ODD}"
 _TROUBLED_FILE = "SELECT id FROM files WHERE state IN ('held', 'missed')"
 
 PRUNABLE = {

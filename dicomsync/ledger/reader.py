@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomsync.ledger.account import AccountQueries
-from dicomsync.ledger.conditions import CLAIMED, LOST, UNCLAIMED, WAITING
+from dicomsync.ledger.conditions import LOST, WAITING
 from dicomsync.ledger.conflict_reader import ConflictReader
 from dicomsync.ledger.pruning import Prunable, prunable
 from dicomsync.ledger.rows import asked_for, ends
@@ -130,11 +130,7 @@ class Reader(Standing, AccountQueries, ConflictReader, TallyQueries):
 
     def instances_under(self, uid: str) -> list[Row]:
         """Give every instance under one SOP Instance UID."""
-        rows = self._db.execute(
-            f"""{_INSTANCE} WHERE i.sop_instance_uid = ? AND i.{CLAIMED}
-            UNION ALL {_INSTANCE} WHERE i.sop_instance_uid = ? AND i.{UNCLAIMED}""",
-            (uid, uid),
-        )
+        rows = self._db.execute(f"{_INSTANCE} WHERE i.sop_instance_uid = ? ORDER BY i.claims DESC", (uid,))
         return [dict(row) for row in rows]
 
     def study(self, study_id: int) -> Row | None:

@@ -111,7 +111,8 @@ class Standing(CaseQueries, MirrorReader):
     def studies(self) -> tuple[int, int]:
         """Say how many studies are known, and how many have something pending."""
         row = self._db.execute(
-            "SELECT (SELECT count(*) FROM studies), (SELECT count(*) FROM studies WHERE pending > 0)"
+            """SELECT (SELECT count(*) FROM studies),
+                (SELECT count(*) FROM studies WHERE due_at IS NOT NULL AND pending > 0)"""
         ).fetchone()
         return row[0], row[1]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dicomsync.ledger.conditions import CLAIMED, UNCLAIMED
 from dicomsync.ledger.reader import Reader
 from dicomsync.ledger.rows import asked_for
 from dicomsync.ledger.stored import READY, stored
@@ -40,9 +39,7 @@ class StoredReader(Reader):
             uid
             for uid in sop_instance_uids
             if self._db.execute(
-                f"""SELECT 1 FROM instances WHERE sop_instance_uid = ? AND {CLAIMED}
-                UNION ALL SELECT 1 FROM instances WHERE sop_instance_uid = ? AND {UNCLAIMED} LIMIT 1""",
-                (uid, uid),
+                "SELECT 1 FROM instances WHERE sop_instance_uid = ? LIMIT 1", (uid,)
             ).fetchone()
         }
 

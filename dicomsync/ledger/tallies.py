@@ -73,11 +73,13 @@ TRIGGERS: Final = (
             1, {_TOOK}, NEW.size_bytes)
         ON CONFLICT DO UPDATE SET n = n + 1, seconds = seconds + excluded.seconds,
             size_bytes = size_bytes + excluded.size_bytes; END""",
-    """CREATE TRIGGER instances_retried AFTER UPDATE OF state ON instances
-        WHEN OLD.state = 'sending' AND NEW.state IN ('pending', 'unconfirmed')
-            OR OLD.state = 'unconfirmed' AND NEW.state = 'pending' BEGIN
-        INSERT INTO retry_tally VALUES (NEW.reason, 1) ON CONFLICT DO UPDATE SET n = n + 1; END""",
 )
+
+RETRIED: Final = """INSERT INTO retry_tally SELECT NEW.reason, 1
+        WHERE OLD.state = 'sending' AND NEW.state IN ('pending', 'unconfirmed')
+            OR OLD.state = 'unconfirmed' AND NEW.state = 'pending'
+        ON CONFLICT DO UPDATE SET n = n + 1;"""
+"""A part of the trigger on changes of state: one of its own for each row would cost more than it does."""
 
 
 def fold(db: sqlite3.Connection, before: float) -> None:
