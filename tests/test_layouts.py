@@ -79,7 +79,7 @@ class Reader:
 
     def learnt(self, data: bytes) -> Header:
         self.spot.write_bytes(data)
-        self.fitted += self.layouts.fit(data[:16384]) is not None
+        self.fitted += self.layouts.fit(data[: walk.FIRST_BYTES]) is not None
         self.patch.setattr(header, "_LAYOUTS", self.layouts)
         return header.read(bytes(self.spot))
 

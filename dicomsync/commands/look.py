@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -52,7 +51,11 @@ def status(
         return facts.look(path, time.time(), how)
 
     def shown(found: facts.Facts) -> str:
-        return json.dumps(found) if as_json else statuses.text(found)
+        if not as_json:
+            return statuses.text(found)
+        import json
+
+        return json.dumps(found)
 
     found = look()
     click.echo(shown(found))
