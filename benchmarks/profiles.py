@@ -70,7 +70,7 @@ QUICK = Profile(
     tree_sizes=(5_000, 20_000),
     header_files=500,
     latency_studies=15,
-    backlog_files=300,
+    backlog_files=2_000,
     burst_files=2_000,
     ledger_instances=50_000,
 )
@@ -91,7 +91,7 @@ FULL = Profile(
     tree_sizes=(10_000, 100_000, 1_000_000),
     header_files=2_000,
     latency_studies=100,
-    backlog_files=2_000,
+    backlog_files=12_000,
     burst_files=50_000,
     ledger_instances=1_000_000,
 )

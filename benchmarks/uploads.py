@@ -76,12 +76,15 @@ def above(title: str, corpus: Corpus, usual: Sequence[Sample], start: Starts, pl
 
 
 def ledger_share(corpora: Sequence[Corpus], start: Starts, rounds: int, place: Path) -> Iterator[Finding]:
-    """Say what share of a backfill's time its loop spends in the ledger, in percent."""
+    """Say what share of a backfill's processor time its loop spends in the ledger, in percent.
+
+    Of wall time it is more: it waits for the disk and for the interpreter's lock, while others read and send.
+    """
     title = "ledger's share of a backfill"
     for corpus in corpora:
         both = [_share(corpus, start, place) for _ in range(rounds)]
-        shares = [share for share, _ in both]
-        detail = f"{median([share for _, share in both]):.1f} % of its CPU"
+        shares = [share for _, share in both]
+        detail = f"{median([share for share, _ in both]):.1f} % of wall time"
         name = corpus.name.partition("-")[0]
         yield Finding(title, name, median(shares), "%", GOALS.get((title, name)), tuple(shares), detail)
 
