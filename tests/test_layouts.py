@@ -35,6 +35,8 @@ from .test_header import (
     sequence,
 )
 
+JPEG_LS = "1.2.840.10008.1.2.4.80"
+JPEG_PIXELS = fragments(b"", b"jpeg")
 KINDS = {"explicit": EXPLICIT, "implicit": IMPLICIT, "compressed": JPEG}
 
 
@@ -47,7 +49,7 @@ def slice_of(kind: str, number: int, extra: bytes = b"", sop: str = "") -> bytes
         return element(tag, vr, value, syntax=form)
 
     item = open_item(one(0x00081155, "UI", "9.9.9") + one(0x00081199, "SQ", delimiter(0xFFFEE000)))
-    pixels = fragments(b"", b"jpeg") if kind == "compressed" else one(0x7FE00010, "OW", bytes(32))
+    pixels = JPEG_PIXELS if kind == "compressed" else one(0x7FE00010, "OW", bytes(32))
     elements = {
         0x00080016: one(0x00080016, "UI", CT),
         SOP: one(SOP, "UI", sop),
@@ -219,6 +221,19 @@ def test_files_of_another_encoding_do_not_fit(reader: Reader) -> None:
     other = slice_of("compressed", 11).replace(JPEG.encode(), b"1.2.840.10008.1.2.4.51")
     assert isinstance(reader.agrees(other), Whole)
     assert not reader.fitted
+
+
+def test_a_file_that_says_another_syntax_than_those_before_is_not_read_as_they_are(reader: Reader) -> None:
+    """One whose pixels alone are deflated, and that says that all is: no walk gets to its pixels."""
+
+    def saying(syntax: str, number: int, pixels: bytes) -> bytes:
+        before = slice_of("compressed", number).removeprefix(meta(JPEG, f"1.2.3.{number}"))
+        return meta(syntax, f"1.2.3.{number}") + before.removesuffix(JPEG_PIXELS) + pixels
+
+    for number, syntax in enumerate((JPEG, JPEG_LS, JPEG, JPEG_LS), 20):
+        assert isinstance(reader.agrees(saying(syntax, number, JPEG_PIXELS)), Whole)
+    pixels = deflated(element(0x7FE00010, "OW", bytes(32)))
+    assert not isinstance(reader.agrees(saying(DEFLATED, 30, pixels)), Whole)
 
 
 def test_series_that_lie_mixed_keep_their_layouts(reader: Reader) -> None:
