@@ -632,7 +632,7 @@ def test_a_config_without_folders_is_one_for_commands_that_need_none() -> None:
 def test_a_config_is_frozen() -> None:
     read = config.parse(WHOLE + FOLDER)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        read.batch.quiet = 1.0  # type: ignore[misc]
+        read.batch.quiet = 1.0  # type: ignore[misc]  # mypy knows it too: it is frozen
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

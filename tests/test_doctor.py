@@ -416,6 +416,19 @@ def test_who_holds_the_lock_is_in_the_kernels_table_which_may_be_hidden(
     assert look(site, absent)["ledger lock"].words == "free"
 
 
+def test_a_kernel_without_marks_on_open_files_stops_no_writer_and_its_table_is_asked(
+    site: Site, absent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(fcntl, "fcntl", unknown)
+    ledger = Ledger.open(site.ledger)
+    assert f"held by process {os.getpid()}:" in look(site, absent)["ledger lock"].words
+    ledger.close()
+    assert look(site, absent)["ledger lock"].words == "free"
+
+
 def test_a_file_that_is_no_ledger_is_a_problem_and_is_left_as_it_is(site: Site, absent: str) -> None:
     site.ledger.parent.mkdir()
     site.ledger.write_bytes(b"not a database, but long enough to look like one" * 40)

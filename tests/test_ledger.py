@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -538,6 +539,16 @@ def test_more_instances_than_a_statement_takes_move_together_each_with_its_own_h
     rows = ledger.connection.execute("SELECT sha256 FROM instances ORDER BY id").fetchall()
     assert [row[0] for row in rows] == [*hashes[:-1], None]
     assert [study.pending for study, _ in ledger.touched_studies()] == [0]
+
+
+@pytest.mark.parametrize("state", list(InstanceState))
+def test_a_new_instance_has_its_file_in_whatever_state_it_begins(
+    ledger: Ledger, state: InstanceState
+) -> None:
+    ledger.add_arrivals([replace(arrival(ledger, "1.2.3.1"), state=state)], WALL, 0.0)
+    source = ledger.source(1)
+    assert source is not None
+    assert source.path == b"/in/1.2.3.1"
 
 
 def test_new_instances_and_their_files_are_tied_together_and_found_taken(ledger: Ledger) -> None:

@@ -25,7 +25,7 @@ _PUT_WHOLE = """WITH given (directory_id, name, shown, size_bytes, mtime_ns, cti
     "{given}",
     """SELECT g.directory_id, g.name, g.shown, g.size_bytes, g.mtime_ns, g.ctime_ns, g.inode, g.state,
         g.reason, g.detail, i.id, g.place, g.seen_at
-    FROM given g CROSS JOIN instances i ON i.sop_instance_uid = g.uid AND i.claims = 1 WHERE true""",
+    FROM given g CROSS JOIN instances i ON i.sop_instance_uid = g.uid WHERE true""",
 )
 _PATH = "CAST(d.path || '/' || f.name AS BLOB)"  # joining makes text of the bytes; the cast takes them back
 
@@ -163,7 +163,7 @@ class FileVerbs:
         return int(row[0])
 
     def put_whole(self, files: Sequence[tuple[NewFile, str]], wall: float) -> None:
-        """Record whole files as they are now, no name twice, each with the UID that its instance claims."""
+        """Record whole files as they are now, no name twice, each with a UID that one instance alone has."""
         many.execute(self._db, _PUT_WHOLE, [_put(file, wall, uid) for file, uid in files])
         self._filed((file for file, _ in files), wall)
 

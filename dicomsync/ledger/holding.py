@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -13,7 +14,8 @@ _FLOCK = struct.Struct("hhqqi4x")  # struct flock of fcntl(2): type, whence, sta
 
 def mark(lock: int) -> None:
     """Let `holder` see that an open lock file is held: beside the lock that counts, as long as that lasts."""
-    fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
+    with contextlib.suppress(OSError, AttributeError):  # not every kernel has such locks: see `holder`
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
 
 
 def holder(path: Path) -> int | None:
@@ -29,12 +31,18 @@ def holder(path: Path) -> int | None:
     except PermissionError:  # it is another user's: the table shows it all the same
         return _in_the_table(os.stat(f"{path}.lock").st_ino)
     try:
-        found = fcntl.fcntl(lock, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_WRLCK))
-        if _FLOCK.unpack(found)[0] == fcntl.F_UNLCK:
-            return None
-        return _in_the_table(os.fstat(lock).st_ino)
+        return None if _is_free(lock) else _in_the_table(os.fstat(lock).st_ino)
     finally:
         os.close(lock)
+
+
+def _is_free(lock: int) -> bool:
+    """Ask whether nobody has marked a lock file; False too where the kernel knows no such marks."""
+    try:
+        found = fcntl.fcntl(lock, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_WRLCK))
+    except (OSError, AttributeError):
+        return False
+    return bool(_FLOCK.unpack(found)[0] == fcntl.F_UNLCK)
 
 
 def _whole_file(kind: int) -> bytes:
