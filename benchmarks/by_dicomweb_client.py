@@ -1,4 +1,4 @@
-"""A folder stored with dicomweb-client, as its documentation shows, 50 instances of one folder a request.
+"""A folder stored with dicomweb-client, as its documentation shows, 100 instances of one folder a request.
 
 python -m benchmarks.by_dicomweb_client URL FOLDER
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pydicom
 from dicomweb_client.api import DICOMwebClient
 
-AT_ONCE = 50
+AT_ONCE = 100
 AT_ONCE_BYTES = 32 << 20  # both as dicomsync's batches
 
 

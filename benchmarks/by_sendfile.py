@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 from urllib.parse import SplitResult, urlsplit
 
-AT_ONCE = 50  # of dicomsync's batches
+AT_ONCE = 100  # of dicomsync's batches
 _BOUNDARY = "limit"
 _END = f"\r\n--{_BOUNDARY}--\r\n".encode()
 

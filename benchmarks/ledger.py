@@ -87,13 +87,13 @@ def questions(
 
     def batcher() -> object:
         due = ledger.due_studies(1e12, 100)
-        return ledger.pending_of(luck.choice(due), 1e12, 50)
+        return ledger.pending_of(luck.choice(due), 1e12, 100)
 
     def one_turn() -> object:
         """Take a study's batch as the engine does: intent, outcome, counts."""
         with ledger.transaction():
             study = luck.choice(ledger.due_studies(1e12, 100))
-            batch = ledger.pending_of(study, 1e12, 50)
+            batch = ledger.pending_of(study, 1e12, 100)
             row = ledger.open_batch(study.study_id, batch, 1.78e9)
             back = [Transition(one.instance_id, InstanceState.PENDING) for one in batch]
             ledger.move(back, 1.78e9, [0.0] * len(back))

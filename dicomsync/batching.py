@@ -14,7 +14,7 @@ class Caps:
 
     quiet_seconds: float = 10.0
     max_wait_seconds: float = 60.0
-    max_instances: int = 50
+    max_instances: int = 100
     max_bytes: int = 32 * 1024 * 1024
 
     def full(self, pending: int, pending_bytes: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -268,8 +268,7 @@ class Delivery:
         wait = self._pace.confirm_wait_seconds
         sent = [due for due in batch if due.instance_id in came.sent]
         judged = verdict(sent, came, wait)
-        digests = dict(came.digests)
-        changes = [replace(one, sha256=digests.get(one.instance_id)) for one in judged.transitions]
+        changes = list(judged.transitions)
         left = {lost.instance_id for lost in came.lost if lost.now is None}
         for due in batch:
             if due.instance_id in came.there:
@@ -278,7 +277,7 @@ class Delivery:
                 why = "changed" if came.signal is None else _held_back(came.signal)
                 why = due.reason if due.instance_id in left else why  # what it had waited for till then
                 changes.append(Transition(due.instance_id, InstanceState.PENDING, why, together=due.together))
-        self._become(batch, changes, now)
+        self._become(batch, changes, now, dict(came.digests))
         for lost in came.lost:
             self._lost(lost.file_id, lost.now, now)
         signal = came.signal or (judged.signal if came.answer or came.silence else None)
@@ -351,8 +350,14 @@ class Delivery:
 
     # both
 
-    def _become(self, batch: Iterable[Due], changes: Sequence[Transition], now: Moment) -> None:
-        """Record the changes, with when each instance is due again."""
+    def _become(
+        self,
+        batch: Iterable[Due],
+        changes: Sequence[Transition],
+        now: Moment,
+        digests: Mapping[int, bytes] | None = None,
+    ) -> None:
+        """Record the changes, with when each instance is due again; `digests` are of what was sent."""
         at = self._pace.at(now)
         by_id = {due.instance_id: due for due in batch}
         moments = []
@@ -368,7 +373,7 @@ class Delivery:
                 if change.state is InstanceState.STORED:
                     self.stored += 1
                     self.stored_bytes += due.size_bytes
-        self._ledger.move(changes, now.wall, moments)
+        self._ledger.move(changes, now.wall, moments, digests)
         if self._pace.after_store != "none":
             fresh = [c.instance_id for c in changes if c.state is InstanceState.STORED and not c.verified]
             self._ledger.check_later(fresh, at + self._pace.confirm_wait_seconds)

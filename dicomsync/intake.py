@@ -24,7 +24,7 @@ from dicomsync.suspects import POISON_TIMES, Suspects
 from dicomsync.work import Pace, Work
 
 QUEUED_FILES = 4_000  # no further step of a scan while more than this wait for their header
-HEADERS_A_JOB = 64
+HEADERS_A_JOB = 100
 HEADER_JOBS = 2  # one is read while the loop records the other; Python reads no faster on more threads
 LOOKS_A_JOB = 500
 _AT_REST = (FileState.READY, FileState.HELD, FileState.IGNORED)

@@ -53,9 +53,9 @@ def dues(*sizes: int) -> list[Due]:
         (161.0, 9, 9, 160.0),  # ... but it has waited long enough
         (NEVER, 9, 9, 160.0),
         (90.0, 9, 9, 100.0),  # quiet already: as soon as the first may go
-        (NEVER, 50, 9, 100.0),  # full of instances
-        (NEVER, 51, 9, 100.0),
-        (NEVER, 49, 9, 160.0),
+        (NEVER, 100, 9, 100.0),  # full of instances
+        (NEVER, 101, 9, 100.0),
+        (NEVER, 99, 9, 160.0),
         (NEVER, 1, 32 * MIB, 100.0),  # full of bytes
         (NEVER, 1, 32 * MIB - 1, 160.0),
     ],
@@ -66,7 +66,7 @@ def test_a_batch_goes_when_it_is_full_or_quiet_or_has_waited_long_enough(
     assert due_at(100.0, quiet_at, pending, pending_bytes, Caps()) == expected
 
 
-@pytest.mark.parametrize("pending", [1, 50, 5000])
+@pytest.mark.parametrize("pending", [1, 100, 5000])
 def test_no_batch_goes_before_its_first_instance_may_however_full_it_is(pending: int) -> None:
     retry_at = 5000.0
     assert due_at(retry_at, 10.0, pending, pending * MIB, Caps()) == retry_at

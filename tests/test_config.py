@@ -619,7 +619,7 @@ def test_the_smallest_config_has_the_defaults_that_are_promised() -> None:
     assert (read.archive.kind, read.archive.auth) == ("auto", "none")
     assert (read.archive.confirm_wait, read.archive.answer_timeout) == (30.0, 300.0)
     assert (read.batch.quiet, read.batch.max_wait) == (10.0, 60.0)
-    assert (read.batch.max_instances, read.batch.max_bytes) == (50, 32 * 2**20)
+    assert (read.batch.max_instances, read.batch.max_bytes) == (100, 32 * 2**20)
     assert read.upload.transfers == 8
     (folder,) = read.folders
     assert (folder.include, folder.settle, folder.start) == (("*.dcm",), None, "all")

@@ -106,7 +106,7 @@ class BatchConfig(Section):
 
     quiet: float = key(seconds, 10.0)
     max_wait: float = key(seconds, 60.0)
-    max_instances: int = key(whole(1, 10_000), 50)
+    max_instances: int = key(whole(1, 10_000), 100)
     max_bytes: int = key(size_bytes, 32 * 2**20)
 
 

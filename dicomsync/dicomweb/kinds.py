@@ -28,7 +28,7 @@ class Kind:
     upsert: bool = False  # PUT /studies stores and replaces
     max_request_bytes: int | None = None  # a larger Store is refused with 413; None: not known, or a setting
     batch_bytes: int = 32 * MIB  # the largest batch worth sending
-    batch_instances: int = 50
+    batch_instances: int = 100  # of 34 KB; of 50 Orthanc and we took a tenth more processor time (measured)
     shares_studies: bool = False  # takes several Stores into one study at a time, of different instances
 
     # Retrieve

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -173,11 +173,20 @@ class InstanceVerbs(FileVerbs):
         """Record the SHA-256 of an instance's whole file."""
         self._db.execute("UPDATE instances SET sha256 = ? WHERE id = ?", (sha256, instance_id))
 
-    def move(self, transitions: Iterable[Transition], wall: float, due_at: Sequence[float]) -> None:
+    def move(
+        self,
+        transitions: Iterable[Transition],
+        wall: float,
+        due_at: Sequence[float],
+        digests: Mapping[int, bytes] | None = None,
+    ) -> None:
         """Change where instances are, none of them twice; `due_at` are the moments they are due again.
+
+        `digests` are SHA-256 that were taken, by instance, where the transition does not say one itself.
 
         What an archive said when it left an instance in doubt stays beside it while it is asked.
         """
+        taken = digests or {}
         groups: dict[tuple[object, ...], list[tuple[int, bytes | None]]] = {}
         for change, due in zip(transitions, due_at, strict=True):
             becomes: tuple[object, ...] = (
@@ -193,7 +202,9 @@ class InstanceVerbs(FileVerbs):
                 wall if change.state is InstanceState.STORED else None,
                 wall if change.verified else None,
             )
-            groups.setdefault(becomes, []).append((change.instance_id, change.sha256))
+            groups.setdefault(becomes, []).append(
+                (change.instance_id, change.sha256 or taken.get(change.instance_id))
+            )
         for becomes, instances in groups.items():
             many.execute(self._db, _MOVE, instances, becomes)
             studies = many.execute(  # RETURNING would go back to the interpreter for each instance
