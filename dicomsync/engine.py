@@ -371,7 +371,7 @@ class Engine:
             self._ledger.copy_lost(-file_id)
             return
         found = self._ledger.file(file_id)
-        self._intake_of(found[1] if found else b"").lost(file_id, sight, now)
+        self._intake_of(found[1] if found else b"").looks.lost(file_id, sight, now)
 
     def _hangs(self, path: bytes) -> bool:
         """Say whether the folder a file is in does not answer."""

@@ -6,7 +6,6 @@ out as `Work` and comes back to a method of this room, inside the turn's transac
 
 from __future__ import annotations
 
-import heapq
 import os
 import random
 from collections import deque
@@ -14,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from dicomsync import jobs, scan, settle
+from dicomsync import jobs, scan
 from dicomsync.enrolment import Candidate, Comparison, Enrolment
 from dicomsync.ledger import FileRow, Ledger, NewFile
+from dicomsync.looks import Looks
 from dicomsync.model import Changed, FileState, Folder, Header, Moment, StatKey, Unfit, Whole
 from dicomsync.passes import Passes
 from dicomsync.pulse import Pulse
@@ -26,7 +26,6 @@ from dicomsync.work import Pace, Work
 QUEUED_FILES = 4_000  # no further step of a scan while more than this wait for their header
 HEADERS_A_JOB = 100
 HEADER_JOBS = 2  # one is read while the loop records the other; Python reads no faster on more threads
-LOOKS_A_JOB = 500
 _AT_REST = (FileState.READY, FileState.HELD, FileState.IGNORED)
 
 
@@ -50,17 +49,22 @@ class Intake:
         self._suspects = suspects
         self.folder = folder
         self._pace = pace
-        self.passes = Passes(ledger, folder, pace, merge=self._merge, gone=self._gone, luck=luck)
         self.pulse = Pulse(ledger, folder)
         self.enrolment = Enrolment(ledger, pace)
+        self.looks = Looks(
+            ledger,
+            folder,
+            pace,
+            self.enrolment,
+            ground=lambda: self.passes.ground,
+            under_way=self._is_under_way,
+            take=self._take,
+        )
+        self.passes = Passes(ledger, folder, pace, merge=self._merge, gone=self.looks.gone, luck=luck)
         self._queue: deque[Candidate | _DirectoryRead] = deque()
-        self._looks: dict[int, tuple[settle.Look, Candidate]] = {}  # by file
-        self._agenda: list[tuple[float, int]] = []  # (monotonic moment, file): when to look again
-        self._absent: deque[tuple[bytes, list[FileRow]]] = deque()  # known, but not listed any more
-        self._lost: set[int] = set()  # files among them that a job did not find
         self._under_way: set[bytes] = set()  # paths in the queue, or whose header is being read
         self._closed: set[int] = set()  # directories whose files have all been handed on
-        self._out = 0  # jobs handed out and not back, those of the passes apart
+        self._out = 0  # jobs handed out and not back, those of passes and looks apart
         self._headers_out = 0
         self._alone = False  # one file is read alone, as a process ended while it was being read
         self._comparing = False
@@ -75,7 +79,7 @@ class Intake:
     @property
     def settled(self) -> bool:
         """Whether the ledger says of every file that was found what it holds, or that it has left."""
-        return not (self._queue or self._looks or self._absent or self._out or self.enrolment.comparing)
+        return self.looks.idle and not (self._queue or self._out or self.enrolment.comparing)
 
     @property
     def waits(self) -> bool:
@@ -87,18 +91,26 @@ class Intake:
         """The paths of files that were found and are not recorded yet."""
         return frozenset(self._under_way)
 
+    def _is_under_way(self, path: bytes) -> bool:
+        return path in self._under_way or path in self.enrolment.comparing
+
+    def _take(self, candidate: Candidate) -> None:
+        """Queue a file that has settled: its header is read next."""
+        self._under_way.add(candidate.path)
+        self._queue.append(candidate)
+
     def next_at(self, now: Moment) -> float | None:
         """Say at which monotonic moment the next look or pass is due."""
-        moments = [self.passes.next_at(), self._agenda[0][0] if self._agenda else None]
+        moments = [self.passes.next_at(), self.looks.next_at()]
         return min((max(at, now.mono) for at in moments if at is not None), default=None)
 
     def plan(self, now: Moment) -> list[Work]:
         """Say what is to be read next."""
         self.pulse.feel(now)
-        works = [*self._plan_absent(), *self._plan_looks(now), *self._plan_headers(now)]
+        headers = self._plan_headers(now)
         comparisons = self._plan_comparison()
-        self._out += len(works) + len(comparisons)
-        followed = [self.pulse.follow(work, now) for work in works]
+        self._out += len(headers) + len(comparisons)
+        followed = [self.pulse.follow(work, now) for work in (*self.looks.plan(now), *headers)]
         return [*followed, *self.plan_passes(now), *comparisons]
 
     def plan_passes(self, now: Moment) -> list[Work]:
@@ -156,11 +168,11 @@ class Intake:
                 candidate = replace(
                     candidate, file_id=row.file_id, own=row.instance_id, returned=row.key == entry.key
                 )
-            self._seen(candidate, now)
+            self.looks.seen(candidate, now)
         if listing.proves_absence:
             missing = [row for row in rows.values() if row.state not in (FileState.GONE, FileState.MISSED)]
             if missing:
-                self._absent.append((listing.directory, missing))
+                self.looks.miss(listing.directory, missing)
                 agrees = False
         return agrees
 
@@ -202,140 +214,12 @@ class Intake:
         if row.state in (FileState.GONE, FileState.MISSED):
             return row.instance_id is not None and self.enrolment.back(row.file_id, row.instance_id, now)
         if row.state is FileState.SETTLING:
-            return row.file_id in self._looks
+            return row.file_id in self.looks
         if row.state is FileState.IGNORED and row.reason == "earlier":
             return not self._asked_for
         if row.state is FileState.READY:
             return row.instance_id is not None
         return row.state is not FileState.HELD or row.reason != "unreadable"
-
-    # leaving
-
-    def _plan_absent(self) -> list[Work]:
-        if not self._absent:
-            return []
-        directory, rows = self._absent.popleft()
-        if len(rows) > LOOKS_A_JOB:
-            self._absent.appendleft((directory, rows[LOOKS_A_JOB:]))
-        paths = tuple(os.path.join(directory, row.name) for row in rows[:LOOKS_A_JOB])
-        look = (paths, self.passes.ground)
-        return [Work(scan.look, look, partial(self._looked_for, rows[:LOOKS_A_JOB]))]
-
-    def _looked_for(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:
-        self._out -= 1
-        self._gone(rows, found, now)
-
-    def _gone(self, rows: Sequence[FileRow], found: Sequence[scan.Sight], now: Moment) -> None:
-        """Record which of these files are proved gone; what is there is the next pass's to find.
-
-        But a name that no listing will give again, as it is a link or left out now, is looked at while an
-        answer about it is owed.
-        """
-        for row, sight in zip(rows, found, strict=True):
-            owed = row.file_id in self._lost
-            self._lost.discard(row.file_id)
-            if sight is None:
-                self._looks.pop(row.file_id, None)
-                self.enrolment.leave(row.file_id, now)
-            elif owed or (row.state is FileState.SETTLING and row.file_id not in self._looks):
-                self.lost(row.file_id, sight, now)
-
-    # settling
-
-    def _seen(self, candidate: Candidate, now: Moment) -> None:
-        """Take a new or changed file: to be read now, or looked at again; once, while it is under way."""
-        if candidate.path in self._under_way or candidate.path in self.enrolment.comparing:
-            return
-        earlier = self._looks.pop(candidate.file_id, None) if candidate.file_id is not None else None
-        wait = settle.wait_seconds(
-            candidate.key,
-            self._pace.earliest(now),
-            earlier[0] if earlier else None,
-            settle_seconds=candidate.settle_seconds,
-            old_seconds=self._pace.old_seconds(candidate.settle_seconds),
-        )
-        if wait <= 0:
-            self._under_way.add(candidate.path)
-            self._queue.append(candidate)
-        else:
-            self.look_again(candidate, now, wait, "fresh", earlier[0] if earlier else None)
-
-    def look_again(
-        self, candidate: Candidate, now: Moment, wait: float, reason: str, earlier: settle.Look | None = None
-    ) -> None:
-        """Record that a file is not to be trusted yet, and look at it again after `wait` seconds."""
-        candidate = self.enrolment.standing(candidate)
-        file_id = self.enrolment.put(candidate, FileState.SETTLING, reason, now, instance_id=candidate.own)
-        same = earlier is not None and earlier.key == candidate.key
-        look = earlier if earlier and same else settle.Look(candidate.key, now.mono)
-        self._looks[file_id] = (look, replace(candidate, file_id=file_id))
-        heapq.heappush(self._agenda, (now.mono + wait, file_id))
-
-    def _plan_looks(self, now: Moment) -> list[Work]:
-        due: list[Candidate] = []
-        while self._agenda and self._agenda[0][0] <= now.mono and len(due) < LOOKS_A_JOB:
-            _, file_id = heapq.heappop(self._agenda)
-            if file_id in self._looks:
-                due.append(self._looks[file_id][1])
-        if not due:
-            return []
-        paths = tuple(candidate.path for candidate in due)
-        return [Work(scan.look, (paths, self.passes.ground), partial(self._looked, due))]
-
-    def _looked(self, candidates: Sequence[Candidate], found: Sequence[scan.Sight], now: Moment) -> None:
-        self._out -= 1
-        for candidate, sight in zip(candidates, found, strict=True):
-            if candidate.file_id in self._looks:
-                if sight is None:
-                    self._looks.pop(candidate.file_id)
-                    self.enrolment.vanished(candidate, now)
-                else:
-                    self.sighted(candidate, sight, now)
-
-    def sighted(self, candidate: Candidate, sight: scan.Sight, now: Moment) -> None:
-        """Take what was seen of a single file: its key, that it is not there, or what was in the way."""
-        if isinstance(sight, StatKey):
-            self._seen(replace(candidate, key=sight), now)
-        elif sight is None:
-            self._not_there(candidate, now)
-        else:
-            if candidate.file_id is not None:
-                self._looks.pop(candidate.file_id, None)
-            self.enrolment.unfit(candidate, Unfit(None, FileState.HELD, "unreadable", sight), now)
-
-    def _not_there(self, candidate: Candidate, now: Moment) -> None:
-        """Have it looked for: that a file is gone only a look proves, which makes sure of the folder too."""
-        found = self._ledger.file(candidate.file_id) if candidate.file_id is not None else None
-        if found is None:
-            self.look_again(candidate, now, 0.0, "fresh")
-        elif found[2].state not in (FileState.GONE, FileState.MISSED):
-            self._absent.append((os.path.dirname(candidate.path), [found[2]]))
-            self._lost.add(found[2].file_id)
-
-    def lost(self, file_id: int, sight: scan.Sight, now: Moment) -> None:
-        """Take what was seen of a file that could not supply its instance when it was to be sent."""
-        found = self._known(file_id)
-        if found is None:
-            return
-        candidate, state = found
-        if state is FileState.READY and sight is not None:  # until it is read again it supplies nothing
-            self.enrolment.put(candidate, FileState.SETTLING, "fresh", now, instance_id=candidate.own)
-        self.sighted(candidate, sight, now)
-
-    def _look_at(self, file_id: int | None, now: Moment) -> None:
-        """Look at a file that is not what it was; no listing may come by it any more."""
-        found = self._known(file_id) if file_id is not None else None
-        if found is not None and found[1] is FileState.READY:
-            self.look_again(found[0], now, 0.0, "fresh")
-
-    def _known(self, file_id: int) -> tuple[Candidate, FileState] | None:
-        found = self._ledger.file(file_id)
-        if found is None:
-            return None
-        directory_id, path, row = found
-        settle_seconds = self.folder.settle_seconds
-        candidate = Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id)
-        return replace(candidate, place=row.place), row.state
 
     # headers
 
@@ -401,7 +285,7 @@ class Intake:
                 case Unfit():
                     self.enrolment.unfit(candidate, found, now)
                 case Changed(key):
-                    self.sighted(candidate, key, now)
+                    self.looks.sighted(candidate, key, now)
         for candidate, one in self.enrolment.enrol_new(whole, now):
             self._whole(candidate, one, None, now)
         self._quieten(read, now)
@@ -424,7 +308,7 @@ class Intake:
     def _whole(self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment) -> None:
         later = self.enrolment.enrol(candidate, whole, sha256, now)
         if later is not None:
-            self.look_again(later, now, self._pace.confirm_wait_seconds, "comparing")
+            self.looks.look_again(later, now, self._pace.confirm_wait_seconds, "comparing")
 
     # comparing
 
@@ -445,7 +329,7 @@ class Intake:
             whole = comparison.whole
             self._whole(self._as_read(candidate, whole), whole, ours, now)
         elif isinstance(ours, bytes):  # the other file is on the move: a look at it will settle it
-            self._look_at(comparison.other_file, now)
-            self.look_again(candidate, now, candidate.settle_seconds, "comparing")
+            self.looks.look_at(comparison.other_file, now)
+            self.looks.look_again(candidate, now, candidate.settle_seconds, "comparing")
         else:
-            self.sighted(candidate, ours.key if isinstance(ours, Changed) else ours, now)
+            self.looks.sighted(candidate, ours.key if isinstance(ours, Changed) else ours, now)
