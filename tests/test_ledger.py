@@ -313,6 +313,14 @@ def test_a_state_nobody_knows_is_refused_by_the_schema(ledger: Ledger) -> None:
             ledger.connection.execute(f"UPDATE {table} SET state = 'lost'")
 
 
+def test_a_look_for_damage_makes_no_table_for_a_row_to_tell_whether_its_state_is_known(
+    ledger: Ledger,
+) -> None:
+    steps = {row[1] for row in ledger.connection.execute("EXPLAIN PRAGMA quick_check")}
+    assert "Rewind" in steps
+    assert "OpenEphemeral" not in steps
+
+
 # files and paths
 
 NAMES = [
