@@ -430,6 +430,22 @@ def test_unread_files_are_those_in_directories_a_pass_did_not_come_by_in_parts(l
     assert found == [b"/in/old/1", b"/in/old/2", b"/in/other/1"]
 
 
+def test_what_agrees_is_given_only_where_nothing_else_of_the_directory_is_to_be_recorded(
+    ledger: Ledger,
+) -> None:
+    scan = ledger.begin_scan(b"/in")
+    directory = ledger.directory(b"/in/a", scan)
+    assert ledger.agreed(b"/in/a", scan) is None
+    ledger.agree(directory, b"digest")
+    assert ledger.agreed(b"/in/a", scan) == (directory, b"digest")
+    assert ledger.agreed(b"/in/a", scan, nested=True) is None
+    assert ledger.agreed(b"/in/a", ledger.begin_scan(b"/in/a")) is None, "it is another folder's now"
+    assert ledger.agreed(b"/in/b", scan) is None
+    ledger.directory(b"/in/a", scan, nested=True)
+    assert ledger.agreed(b"/in/a", scan, nested=True) == (directory, b"digest")
+    assert ledger.agreed(b"/in/a", scan) == (directory, b"digest"), "once nested, that is kept"
+
+
 def test_a_rename_is_known_by_its_inode_size_and_time_in_the_same_directory(ledger: Ledger) -> None:
     old = put(ledger, b"/in/a.tmp")
     directory = (ledger.file(old) or (0,))[0]
