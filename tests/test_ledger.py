@@ -1105,6 +1105,25 @@ def test_reports_below_a_folder_leave_out_one_that_only_begins_alike(ledger: Led
     assert len(reader.problems(1)) == 1
 
 
+def test_where_nothing_lies_outside_files_are_counted_as_they_lie_and_as_ever(ledger: Ledger) -> None:
+    for number in range(4):
+        put(ledger, b"/in/a/%d" % number, add(ledger, f"1.1.{number}", state=STORED))
+    put(ledger, b"/in/a/x", None, FileState.HELD)
+    put(ledger, b"/out/b/y", None, FileState.HELD)
+    reader = Reader.over(ledger)
+
+    def counted(*roots: bytes) -> tuple[bool, list[int]]:
+        with traced(ledger.connection) as statements:
+            found = sorted(one.n for one in reader.outcomes(roots))
+        return any("NOT INDEXED" in one for one in statements), found
+
+    assert counted() == (True, [2, 4])
+    assert counted(b"/in", b"/out/b") == (True, [2, 4])
+    assert counted(b"/in") == (False, [1, 4])
+    assert counted(b"/in/a", b"/out") == (True, [2, 4])
+    assert counted(b"/in/a/x", b"/out") == (False, [2]), "a single file of a directory is not all of it"
+
+
 def test_outcomes_add_up_to_every_file(ledger: Ledger) -> None:
     stored, rejected = add(ledger, "1.1.1", state=STORED), add(ledger, "1.1.2", state=InstanceState.REJECTED)
     put(ledger, b"/in/1", stored)
