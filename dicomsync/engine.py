@@ -158,8 +158,8 @@ class Engine:
     def look_ahead(self, now: Moment) -> bool:
         """One turn that lists what is in the folders and does nothing else; False if nothing is left to list.
 
-        For as long as the ledger is not believed: a part of its caller's transaction, of which nothing counts
-        until that is committed. A listing needs no intent, as it has no effect.
+        A part of its caller's transaction, of which nothing counts until that is committed. A listing needs
+        no intent, as it has no effect.
         """
         self._collect()
         for work, future in self._waiting:
@@ -180,10 +180,12 @@ class Engine:
 
     def wait(self, now: Moment) -> None:
         """Wait until a result is there or the next thing is due, a second at most."""
-        try:
-            self._waiting.append(self._inbox.get(timeout=self._pause_seconds(now)))
-        except queue.Empty:
-            return
+        self.wait_for_results(self._pause_seconds(now))
+
+    def wait_for_results(self, seconds: float = LONGEST_WAIT_SECONDS) -> None:
+        """Wait until a result is there, so long at most. Nothing is asked of the ledger."""
+        with suppress(queue.Empty):
+            self._waiting.append(self._inbox.get(timeout=seconds))
 
     # What commands ask. The rooms for that are imported with the first one who asks: they are a twelfth of
     # all that a backfill would import.
@@ -330,6 +332,11 @@ class Engine:
     def read_all(self) -> bool:
         """Whether every folder was read to its end and no file waits for a look or for its header."""
         return all(intake.idle for intake in self.intakes)
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether all that was listed so far is as the ledger has it, and nothing waits to be stored."""
+        return all(intake.nothing_new for intake in self.intakes) and not self._ledger.count(*DUE)
 
     @property
     def hanging(self) -> int:

@@ -86,6 +86,11 @@ class Intake:
         return not (self._queue or self._looks or self._absent or self._out or self.enrolment.comparing)
 
     @property
+    def nothing_new(self) -> bool:
+        """Whether no file that was listed so far, or was not any more, is to be looked at or read."""
+        return not (self._under_way or self._looks or self._absent)
+
+    @property
     def waits(self) -> bool:
         """Whether what is in the folder cannot be had for now: it does not answer, or is not there."""
         return self.pulse.hangs or self.passes.away
