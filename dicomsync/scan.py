@@ -17,7 +17,7 @@ from itertools import islice
 
 from dicomsync import quiet
 from dicomsync.entries import Entries, Entry
-from dicomsync.model import MARKER, Folder, StatKey
+from dicomsync.model import MARKER, Folder, StatKey, folded
 from dicomsync.names import chooser, is_below, matcher
 
 Sight = StatKey | str | None
@@ -324,7 +324,7 @@ def _listed(
         mtime_ns=mtime_ns if whole else 0,
         digest=entries.digest() if whole else b"",
         device=own.st_dev & (2**63 - 1),
-        inode=StatKey.of(own).inode,
+        inode=folded(own.st_ino),
     )
     below = sorted(map(os.fsencode, found.below)) if not after else []
     return listing, [os.path.join(directory, name) for name in below]
@@ -379,7 +379,7 @@ class _Found:
 
 def _settled_time(directory: os.stat_result) -> int:
     """Give a directory's time, or 0 while it is so fresh that one more change could leave it the same."""
-    mtime_ns = StatKey.of(directory).mtime_ns
+    mtime_ns = folded(directory.st_mtime_ns)
     return mtime_ns if abs(time.time_ns() - mtime_ns) > FRESH_NS else 0
 
 
