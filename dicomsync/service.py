@@ -209,8 +209,8 @@ def _look_ahead(engine: Engine, ledger: Ledger, stopped: Callable[[], bool]) -> 
     """Look into the folders while the ledger is looked at for damage, and on while nothing new is found.
 
     All of that is one transaction, and the loop wakes only for what was listed: in full turns, a look at what
-    is unchanged would take a tenth longer on an idle machine, and half as long again on a busy one. Where
-    there is damage, all that was found is forgotten, and LedgerDamaged raised.
+    is unchanged would take a twentieth longer, and a sixth where others keep the processors busy. Where there
+    is damage, all that was found is forgotten, and LedgerDamaged raised.
     """
     until = time.monotonic() + AHEAD_SECONDS
 
