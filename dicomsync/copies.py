@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
@@ -66,6 +65,8 @@ def remote_digest(client: dicomweb.Client, uids: tuple[str, str, str], preamble:
 @contextmanager
 def fetched(client: dicomweb.Client, uids: tuple[str, str, str]) -> Iterator[BinaryIO]:
     """Fetch the archive's copy of one instance into a file without a name; raises what the client does."""
+    import tempfile  # 2 ms, with all that it takes along
+
     with tempfile.TemporaryFile(prefix="dicomsync-") as kept:
         with client.instance(*uids) as chunks:
             for chunk in chunks:

@@ -14,23 +14,26 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dicomsync import batching, dicomweb, mirror_orders, orders, resolution, visits
+from dicomsync import batching, dicomweb
 from dicomsync.audit import Audit
 from dicomsync.deletion import Rules
 from dicomsync.delivery import Delivery
 from dicomsync.errors import DicomsyncError, LedgerProblem
 from dicomsync.intake import Intake
 from dicomsync.ledger import Ledger
-from dicomsync.mirror_orders import MirrorOrder
 from dicomsync.mirroring import Mirroring
 from dicomsync.model import DUE, Folder, InstanceState, Moment
 from dicomsync.passes import Pass
 from dicomsync.scan import Passed, Sight
 from dicomsync.suspects import Suspects
-from dicomsync.visits import Standing, Visit
 from dicomsync.work import Pace, Work
+
+if TYPE_CHECKING:
+    from dicomsync import orders, resolution
+    from dicomsync.mirror_orders import MirrorOrder
+    from dicomsync.visits import Visit
 
 T = TypeVar("T")
 
@@ -155,8 +158,8 @@ class Engine:
     def look_ahead(self, now: Moment) -> bool:
         """One turn that lists what is in the folders and does nothing else; False if nothing is left to list.
 
-        For as long as the ledger is not believed: a part of its caller's transaction, of which nothing counts
-        until that is committed. A listing needs no intent, as it has no effect.
+        A part of its caller's transaction, of which nothing counts until that is committed. A listing needs
+        no intent, as it has no effect.
         """
         self._collect()
         for work, future in self._waiting:
@@ -177,12 +180,15 @@ class Engine:
 
     def wait(self, now: Moment) -> None:
         """Wait until a result is there or the next thing is due, a second at most."""
-        try:
-            self._waiting.append(self._inbox.get(timeout=self._pause_seconds(now)))
-        except queue.Empty:
-            return
+        self.wait_for_results(self._pause_seconds(now))
 
-    # what commands ask
+    def wait_for_results(self, seconds: float = LONGEST_WAIT_SECONDS) -> None:
+        """Wait until a result is there, so long at most. Nothing is asked of the ledger."""
+        with suppress(queue.Empty):
+            self._waiting.append(self._inbox.get(timeout=seconds))
+
+    # What commands ask. The rooms for that are imported with the first one who asks: they are a twelfth of
+    # all that a backfill would import.
 
     def order(self, act: Callable[[Moment], T]) -> Future[T]:
         """Have `act` done in the loop, inside a turn's transaction; any thread may ask.
@@ -197,6 +203,8 @@ class Engine:
 
     def retry(self, wanted: orders.Retry, now: Moment) -> orders.Retried:
         """Let what is wanted be tried again at once; belongs into an `order`."""
+        from dicomsync import orders
+
         retried = orders.retry(self._ledger, wanted, self._pace.at(now), now.wall)
         self.hint(retried.directories)
         self.delivery.hurry(now)
@@ -204,6 +212,8 @@ class Engine:
 
     def visit(self, folders: Sequence[Folder], now: Moment) -> Visit:
         """Look into these folders at once, for a person; belongs into an `order`."""
+        from dicomsync import visits
+
         pace = replace(self._pace, once=True)
 
         def make(folder: Folder) -> Intake:
@@ -219,6 +229,8 @@ class Engine:
 
     def withdraw(self, order: orders.Withdraw, now: Moment) -> int:
         """Let go of what a person is having deleted; belongs into an `order`, and `settle` after it."""
+        from dicomsync import orders
+
         del now
         if self.delivery.traffic.about(order.study):
             raise orders.being_sent()
@@ -226,10 +238,14 @@ class Engine:
 
     def settle(self, order: orders.Settle, now: Moment) -> int:
         """Record what came of a person's deletion; belongs into an `order`."""
+        from dicomsync import orders
+
         return orders.settle(self._ledger, order, now.wall)
 
     def resolve(self, order: resolution.Resolve, now: Moment) -> int:
         """Record what a person decides about conflicts; belongs into an `order`."""
+        from dicomsync import resolution
+
         begins = order.step in (resolution.Step.BEGIN, resolution.Step.FIRST)
         if begins and any(map(self.delivery.traffic.about, resolution.studies(self._ledger, order))):
             raise resolution.moving()
@@ -237,15 +253,21 @@ class Engine:
 
     def saw(self, order: orders.Saw, now: Moment) -> int:
         """Record what a person's `verify` saw in the archive; belongs into an `order`."""
+        from dicomsync import orders
+
         del now
         return orders.saw(self._ledger, order)
 
     def heal(self, order: orders.Heal, now: Moment) -> int:
         """Let what the archive has lost be stored again; belongs into an `order`."""
+        from dicomsync import orders
+
         return orders.heal(self._ledger, order, self._pace.at(now), now.wall)
 
     def mirrored(self, order: MirrorOrder, now: Moment) -> int:
         """Do what a person orders about mirrored deletions; belongs into an `order`."""
+        from dicomsync import mirror_orders
+
         done = mirror_orders.carry_out(self._ledger, order, self._pace.at(now), now.wall)
         if isinstance(order, mirror_orders.Enrol):
             self.mirroring.evidence.enrolled()
@@ -259,17 +281,18 @@ class Engine:
         delivery = self.delivery
         for visit in self._visits:
             read, passed, unreadable = visit.look()
-            visit.standing = Standing(
-                read,
-                passed,
-                unreadable,
-                delivery.requests,
-                delivery.circuit.words,
-                delivery.hint,
-                delivery.says,
-                delivery.failed_to_reach,
-                delivery.refused,
-                delivery.sending,
+            visit.standing = replace(
+                visit.standing,
+                read=read,
+                passed=passed,
+                unreadable=unreadable,
+                requests=delivery.requests,
+                trouble=delivery.circuit.words,
+                hint=delivery.hint,
+                says=delivery.says,
+                unreached=delivery.failed_to_reach,
+                refused=delivery.refused,
+                sending=delivery.sending,
             )
         self._visits = [visit for visit in self._visits if not (visit.left and visit.standing.read)]
         for intake in [one for one in self.intakes if one not in self._watching and one.idle]:
@@ -309,6 +332,11 @@ class Engine:
     def read_all(self) -> bool:
         """Whether every folder was read to its end and no file waits for a look or for its header."""
         return all(intake.idle for intake in self.intakes)
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether all that was listed so far is as the ledger has it, and nothing waits to be stored."""
+        return all(intake.nothing_new for intake in self.intakes) and not self._ledger.count(*DUE)
 
     @property
     def hanging(self) -> int:

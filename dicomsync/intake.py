@@ -60,7 +60,15 @@ class Intake:
             under_way=self._is_under_way,
             take=self._take,
         )
-        self.passes = Passes(ledger, folder, pace, merge=self._merge, gone=self.looks.gone, luck=luck)
+        self.passes = Passes(
+            ledger,
+            folder,
+            pace,
+            merge=self._merge,
+            agreed=self._whole_read,
+            gone=self.looks.gone,
+            luck=luck,
+        )
         self._queue: deque[Candidate | _DirectoryRead] = deque()
         self._under_way: set[bytes] = set()  # paths in the queue, or whose header is being read
         self._closed: set[int] = set()  # directories whose files have all been handed on
@@ -80,6 +88,11 @@ class Intake:
     def settled(self) -> bool:
         """Whether the ledger says of every file that was found what it holds, or that it has left."""
         return self.looks.idle and not (self._queue or self._out or self.enrolment.comparing)
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether no file that was listed so far, or was not any more, is to be looked at or read."""
+        return self.looks.idle and not self._under_way
 
     @property
     def waits(self) -> bool:
@@ -121,18 +134,16 @@ class Intake:
     # what a pass read
 
     def _merge(self, directory_id: int, listing: scan.Listing, now: Moment) -> None:
-        """Merge what a step of a pass listed with what the ledger knows.
-
-        A listing that is just the one that agreed with the ledger before is done with at once: that makes a
-        full pass over what is unchanged twice as fast, and reads no row of a file.
-        """
-        digest = listing.digest and listing.digest + self._place.to_bytes(8, "big")
-        if not digest or self._ledger.agreed(directory_id) != digest:
-            agrees = self._compare(directory_id, listing, now)
-            if digest and agrees:
-                self._ledger.agree(directory_id, digest)
+        """Merge what a step of a pass listed with what the ledger knows."""
+        one = self.passes.latest
+        digest = one.digest(listing) if one is not None else b""
+        if self._compare(directory_id, listing, now) and digest:
+            self._ledger.agree(directory_id, digest)
         if listing.upto is None:
-            self._queue.append(_DirectoryRead(directory_id))
+            self._whole_read(directory_id)
+
+    def _whole_read(self, directory_id: int) -> None:
+        self._queue.append(_DirectoryRead(directory_id))
 
     def _compare(self, directory_id: int, listing: scan.Listing, now: Moment) -> bool:
         """Take from a listing what is new, changed or missing; say whether there is nothing of it.

@@ -57,8 +57,8 @@ def _matching(name: bytes, patterns: tuple[str, ...]) -> str:
 @lru_cache(maxsize=64)
 def matcher(patterns: tuple[str, ...]) -> Callable[[str], object]:
     """Give what tells whether a name matches; for `*.dcm` no expression is needed."""
-    suffixes = tuple(one[1:].lower() for one in patterns if _SUFFIX.fullmatch(one))
-    if len(suffixes) == len(patterns):
+    suffixes = _suffixes(patterns)
+    if suffixes is not None:
         return lambda name: name.endswith(suffixes) or name.lower().endswith(suffixes)
     match = _patterns(patterns).match
     return lambda name: match(name.lower())
@@ -66,9 +66,28 @@ def matcher(patterns: tuple[str, ...]) -> Callable[[str], object]:
 
 @lru_cache(maxsize=64)
 def chooser(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], object]:
-    """Give what tells whether a file's name is wanted."""
+    """Give what tells whether a file's name is wanted.
+
+    What ends in `.dcm` need not be asked whether it ends in `.tmp`: that would be a tenth of a scan.
+    """
     wanted, unwanted = matcher(include), matcher(exclude)
-    return (lambda name: wanted(name) and not unwanted(name)) if exclude else wanted
+    if not exclude or _apart(include, exclude):
+        return wanted
+    return lambda name: wanted(name) and not unwanted(name)
+
+
+def _apart(patterns: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Say whether it is plain that no name matches one of both."""
+    ends, other_ends = _suffixes(patterns), _suffixes(others)
+    if ends is None or other_ends is None:
+        return False
+    return not any(one.endswith(other) or other.endswith(one) for one in ends for other in other_ends)
+
+
+def _suffixes(patterns: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Give how names end, in small letters, that match; None where that is not all there is to it."""
+    found = tuple(one[1:].lower() for one in patterns if _SUFFIX.fullmatch(one))
+    return found if len(found) == len(patterns) else None
 
 
 _SUFFIX = re.compile(r"\*[^*?\[\]]*")

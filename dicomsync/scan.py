@@ -11,13 +11,13 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from dicomsync import quiet
 from dicomsync.entries import Entries, Entry
-from dicomsync.model import MARKER, Folder, StatKey
+from dicomsync.model import MARKER, Folder, StatKey, folded
 from dicomsync.names import chooser, is_below, matcher
 
 Sight = StatKey | str | None
@@ -117,10 +117,13 @@ class Tempo:
         self._each_seconds = 1 / ops_per_second if ops_per_second else 0.0
         self._due = time.monotonic()
 
-    @property
-    def holds(self) -> bool:
-        """Whether there is a rate at all."""
-        return self._each_seconds > 0
+    def each(self, names: list[bytes]) -> Iterable[bytes]:
+        """Give these, each when it may be asked about."""
+        return map(self._waited, names) if self._each_seconds else names
+
+    def _waited(self, name: bytes) -> bytes:
+        self.wait()
+        return name
 
     def wait(self) -> None:
         """Wait until the next question may be asked."""
@@ -143,8 +146,8 @@ def step(
     folder: Folder,
     position: Position,
     mount: bytes = b"",
-    *,
     most: int = STEP_ENTRIES,
+    *,
     part: int = PART_ENTRIES,
 ) -> Step:
     """Read directories until about `most` entries are together; of one directory at most `part`.
@@ -321,7 +324,7 @@ def _listed(
         mtime_ns=mtime_ns if whole else 0,
         digest=entries.digest() if whole else b"",
         device=own.st_dev & (2**63 - 1),
-        inode=StatKey.of(own).inode,
+        inode=folded(own.st_ino),
     )
     below = sorted(map(os.fsencode, found.below)) if not after else []
     return listing, [os.path.join(directory, name) for name in below]
@@ -345,7 +348,8 @@ class _Found:
     def add(self, items: Sequence[os.DirEntry[str]]) -> None:
         """Take what the directory holds next; links are not followed."""
         files = [item.name for item in items if item.is_file(follow_symlinks=False)]
-        wanted = list(filter(self._takes, files))
+        takes = self._takes
+        wanted = [name for name in files if takes(name)]  # filter() would take twice as long to call it
         self.wanted += wanted
         if len(wanted) < len(files):
             self._pass_over([name for name in files if not self._takes(name)])
@@ -375,7 +379,7 @@ class _Found:
 
 def _settled_time(directory: os.stat_result) -> int:
     """Give a directory's time, or 0 while it is so fresh that one more change could leave it the same."""
-    mtime_ns = StatKey.of(directory).mtime_ns
+    mtime_ns = folded(directory.st_mtime_ns)
     return mtime_ns if abs(time.time_ns() - mtime_ns) > FRESH_NS else 0
 
 
@@ -401,22 +405,23 @@ def _entries(descriptor: int, names: list[bytes], tempo: Tempo) -> tuple[Entries
     left_out = set()
     odd = 0
     problem = ""
-    look, is_regular, add, held = os.stat, stat.S_ISREG, numbers.extend, tempo.holds
-    for name in names:  # some 100,000 times a second: plain numbers, and nothing called but what looks
-        if held:
-            tempo.wait()
-        try:
-            seen = look(name, dir_fd=descriptor, follow_symlinks=False)
-        except OSError as error:
-            left_out.add(name)
-            if not isinstance(error, FileNotFoundError):
-                problem = os.strerror(error.errno or 0)
-            continue
-        if is_regular(seen.st_mode):
-            add((seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino))
-        else:
-            left_out.add(name)
-            odd += 1
+    look, is_regular, add = os.stat, stat.S_ISREG, numbers.extend
+    for some in (names[at : at + AT_ONCE] for at in range(0, len(names), AT_ONCE)):
+        seen: list[os.stat_result | None] = []
+        for name in tempo.each(some):
+            try:
+                seen.append(look(name, dir_fd=descriptor, follow_symlinks=False))
+            except OSError as error:
+                seen.append(None)
+                if not isinstance(error, FileNotFoundError):
+                    problem = os.strerror(error.errno or 0)
+        # Apart from the questions, as what runs between two of them takes longer: a twentieth of a scan.
+        for name, status in zip(some, seen, strict=True):
+            if status is not None and is_regular(status.st_mode):
+                add((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+            else:
+                left_out.add(name)
+                odd += status is not None
     kept = [name for name in names if name not in left_out] if left_out else names
     return Entries(kept, numbers), odd, problem
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dicomsync import dicomweb, mounts
-from dicomsync.alerting import Settings
-from dicomsync.alerts import Policy
 from dicomsync.batching import Caps
 from dicomsync.concerns import Level, Limits
 from dicomsync.config import ArchiveConfig, Config, FolderConfig
@@ -18,7 +17,10 @@ from dicomsync.deletion import Rules
 from dicomsync.errors import UsageProblem
 from dicomsync.hands import Threads
 from dicomsync.model import Folder
-from dicomsync.receivers import Receiver
+
+if TYPE_CHECKING:
+    from dicomsync.alerting import Settings
+    from dicomsync.receivers import Receiver
 
 LOOK_SECONDS = 5.0  # a start does not wait for a mount that hangs
 LOCAL_SETTLE_SECONDS = 5.0
@@ -101,6 +103,9 @@ def _secret(place: str) -> dicomweb.Secret | None:
 
 def alerts_of(config: Config) -> Settings:
     """Turn `[alerts]` into what alerting takes; raises UsageProblem, which repeats no URL."""
+    from dicomsync.alerting import Settings  # a backfill tells nobody
+    from dicomsync.alerts import Policy
+
     given = config.alerts
     network = dicomweb.Network(config.archive.ca_file or None)
     if given.use_proxy:
@@ -117,6 +122,8 @@ def alerts_of(config: Config) -> Settings:
 
 
 def _receiver(name: str, method: str, network: dicomweb.Network, url: str, place: str) -> Receiver | None:
+    from dicomsync.receivers import Receiver
+
     if place:
         return Receiver(name, method, network, secret=dicomweb.Secret(place))
     if problem := dicomweb.check_receiver_url(url, secret=False) if url else None:

@@ -80,8 +80,8 @@ def arm(point: str, passage: int) -> None:
 def _after_listings(meet: Callable[[], None]) -> None:
     real = scan.step
 
-    def step(folder: Folder, position: scan.Position, mount: bytes = b"") -> scan.Step:
-        read = real(folder, position, mount)
+    def step(folder: Folder, position: scan.Position, mount: bytes, most: int) -> scan.Step:
+        read = real(folder, position, mount, most)
         if any(one.entries for one in read.listings):
             meet()
         return read

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dicomsync import passes, scan
 from dicomsync.entries import Entries
 from dicomsync.ledger import Ledger
 from dicomsync.model import StatKey
@@ -61,6 +62,72 @@ def test_what_agreed_is_not_read_from_the_ledger_again(world: World, compared: l
     again(world)
     assert compared == []
     assert world.states() == {"stored": 3, "file ready": 3, "file ignored": 1}
+
+
+def unmarked(world: World) -> list[bytes]:
+    """The directories that the latest pass did not come by, as the ledger says."""
+    rows = world.ledger.connection.execute(
+        "SELECT path FROM directories WHERE scan < (SELECT max(scan) FROM folders)"
+    )
+    return [row[0] for row in rows]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 2_000])
+def test_that_it_was_read_is_recorded_for_many_directories_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    os.utime(world.folder / "a", ns=(1, 1))
+    monkeypatch.setattr(passes, "MARKED_AT_ONCE", at_once)
+    recorded: list[int] = []
+    real = Ledger.read_again
+
+    def read_again(ledger: Ledger, one: Any, directories: Any) -> None:
+        recorded.append(len(directories))
+        real(ledger, one, directories)
+
+    monkeypatch.setattr(Ledger, "read_again", read_again)
+    again(world)
+    assert [n for n in recorded if n] == [at_once] * (3 // at_once) + [3 % at_once] * (3 % at_once > 0)
+    assert unmarked(world) == []
+    path = os.fsencode(world.folder / "a")
+    times = world.ledger.connection.execute("SELECT mtime_ns FROM directories WHERE path = ?", (path,))
+    assert times.fetchall() == [(1,)], "a time that alone has changed is recorded too"
+
+
+def test_a_pass_that_dies_before_it_is_recorded_has_lost_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as cut:
+        cut.setattr(passes.Passes, "_mark", lambda _passes, _one: None)
+        cut.setattr(passes.Passes, "_end", lambda _passes, _one, _now: None)
+        world.again()
+        world.turns()
+    assert len(unmarked(world)) == 3
+    again(world)
+    assert unmarked(world) == []
+    assert world.states() == {"stored": 3, "file ready": 3, "file ignored": 1}
+
+
+def test_after_what_agreed_a_step_reads_more_and_after_anything_else_as_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[int, int]] = []
+    real = scan.step
+
+    def step(folder: Any, position: Any, mount: bytes, most: int) -> scan.Step:
+        found = real(folder, position, mount, 1)
+        read.append((most, len(found.listings)))
+        return found
+
+    monkeypatch.setattr(scan, "step", step)
+    world.put("b/5.dcm", "1.2.4.2", study="1.2.4")
+    again(world)
+    few, many = scan.STEP_ENTRIES, passes.AGREED_ENTRIES
+    assert read == [(few, 1), (many, 1), (many, 1)]  # the folder and `a` agree; `b` is read last
+    read.clear()
+    world.put("5.dcm", "1.2.4.3", study="1.2.4")
+    again(world)
+    assert read == [(few, 1), (few, 1), (many, 1)]
 
 
 def changed_in_place(folder: Path) -> None:

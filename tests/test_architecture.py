@@ -110,7 +110,7 @@ MAP: dict[str, str] = {
     " secrecy status words jinja2 markupsafe prometheus_client starlette uvicorn",
     "cli": "click commands errors secrecy",
     "commands": "byhand click compare concerns config daemon demo dicomweb doctor errors explain facts"
-    " failures forecast guide handles handover jobs ledger logs mirror_orders mirror_report model notify"
+    " failures forecast guide handles handover jobs lean ledger logs mirror_orders mirror_report model notify"
     " orders progress report resolution roots sandbox scan service setup status summary upkeep verify web"
     " wiring words",
     "dicomweb": "errors lean azure certifi httpx httpcore requests tenacity",

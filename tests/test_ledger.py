@@ -313,6 +313,14 @@ def test_a_state_nobody_knows_is_refused_by_the_schema(ledger: Ledger) -> None:
             ledger.connection.execute(f"UPDATE {table} SET state = 'lost'")
 
 
+def test_a_look_for_damage_makes_no_table_for_a_row_to_tell_whether_its_state_is_known(
+    ledger: Ledger,
+) -> None:
+    steps = {row[1] for row in ledger.connection.execute("EXPLAIN PRAGMA quick_check")}
+    assert "Rewind" in steps
+    assert "OpenEphemeral" not in steps
+
+
 # files and paths
 
 NAMES = [
@@ -420,6 +428,22 @@ def test_unread_files_are_those_in_directories_a_pass_did_not_come_by_in_parts(l
         found += [os.path.join(where, row.name) for where, row in part]
         after = (part[-1][0], part[-1][1].name)
     assert found == [b"/in/old/1", b"/in/old/2", b"/in/other/1"]
+
+
+def test_what_agrees_is_given_only_where_nothing_else_of_the_directory_is_to_be_recorded(
+    ledger: Ledger,
+) -> None:
+    scan = ledger.begin_scan(b"/in")
+    directory = ledger.directory(b"/in/a", scan)
+    assert ledger.agreed(b"/in/a", scan) is None
+    ledger.agree(directory, b"digest")
+    assert ledger.agreed(b"/in/a", scan) == (directory, b"digest")
+    assert ledger.agreed(b"/in/a", scan, nested=True) is None
+    assert ledger.agreed(b"/in/a", ledger.begin_scan(b"/in/a")) is None, "it is another folder's now"
+    assert ledger.agreed(b"/in/b", scan) is None
+    ledger.directory(b"/in/a", scan, nested=True)
+    assert ledger.agreed(b"/in/a", scan, nested=True) == (directory, b"digest")
+    assert ledger.agreed(b"/in/a", scan) == (directory, b"digest"), "once nested, that is kept"
 
 
 def test_a_rename_is_known_by_its_inode_size_and_time_in_the_same_directory(ledger: Ledger) -> None:
@@ -1079,6 +1103,25 @@ def test_reports_below_a_folder_leave_out_one_that_only_begins_alike(ledger: Led
     assert sum(one.n for one in reader.outcomes()) == 5
     assert {row["path"] for row in reader.problems(9, [b"/in/ct"])} == {b"/in/ct/a", b"/in/ct/deep/b"}
     assert len(reader.problems(1)) == 1
+
+
+def test_where_nothing_lies_outside_files_are_counted_as_they_lie_and_as_ever(ledger: Ledger) -> None:
+    for number in range(4):
+        put(ledger, b"/in/a/%d" % number, add(ledger, f"1.1.{number}", state=STORED))
+    put(ledger, b"/in/a/x", None, FileState.HELD)
+    put(ledger, b"/out/b/y", None, FileState.HELD)
+    reader = Reader.over(ledger)
+
+    def counted(*roots: bytes) -> tuple[bool, list[int]]:
+        with traced(ledger.connection) as statements:
+            found = sorted(one.n for one in reader.outcomes(roots))
+        return any("NOT INDEXED" in one for one in statements), found
+
+    assert counted() == (True, [2, 4])
+    assert counted(b"/in", b"/out/b") == (True, [2, 4])
+    assert counted(b"/in") == (False, [1, 4])
+    assert counted(b"/in/a", b"/out") == (True, [2, 4])
+    assert counted(b"/in/a/x", b"/out") == (False, [2]), "a single file of a directory is not all of it"
 
 
 def test_outcomes_add_up_to_every_file(ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dicomsync import sandbox
+from dicomsync import sandbox, scan
 from dicomsync.engine import Engine
 from dicomsync.errors import LedgerDamaged
 from dicomsync.ledger import Ledger, Reader, damage
@@ -237,8 +237,55 @@ def test_what_was_listed_before_damage_was_found_is_forgotten_and_listed_anew(
     listed: list[bool] = []
     ahead.append(lambda: listed.append(True))
     report = site.backfill(sandboxed.url)
-    assert listed == [True]
+    assert listed == [True, True], "with the ledger that was damaged, and with the new one"
     assert look.began == 2, "once more, to the end, and then nothing was found"
     assert (report.stored, report.exit_code) == (2, 0)
     with Reader.open(site.ledger) as reader:
         assert sum(one.n for one in reader.outcomes()) == 14
+
+
+@pytest.fixture
+def turned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many directories had been listed at each full turn of the loop; each step lists one."""
+    found: list[int] = []
+    turn, step = Engine.turn, scan.step
+    monkeypatch.setattr(scan, "step", lambda folder, at, mount, most: step(folder, at, mount, 1))
+
+    def turning(engine: Engine, now: Moment) -> bool:
+        found.append(engine.intakes[0].passes.listed)
+        return turn(engine, now)
+
+    monkeypatch.setattr(Engine, "turn", turning)
+    return found
+
+
+def sequence(ledger: Path) -> int:
+    with closing(sqlite3.connect(ledger)) as other:
+        return int(other.execute("SELECT value FROM facts WHERE name = 'sequence'").fetchone()[0])
+
+
+def test_all_that_is_unchanged_is_listed_before_the_first_full_turn_and_with_few_commits(
+    site: Site, sandboxed: sandbox.Archive, turned: list[int]
+) -> None:
+    before = sequence(site.ledger)
+    assert site.backfill(sandboxed.url).exit_code == 0
+    assert turned[0] == 7
+    assert sequence(site.ledger) <= before + 2
+
+
+def test_full_turns_begin_as_soon_as_something_is_new(
+    site: Site, sandboxed: sandbox.Archive, turned: list[int]
+) -> None:
+    write_studies(site.folder, studies=1, series=1, instances=1, rows=8, columns=8, seed=9)
+    report = site.backfill(sandboxed.url, dry_run=True)  # on a ledger that waits for no look
+    assert turned[0] < 7
+    assert report.due == 1
+
+
+def test_full_turns_begin_at_once_where_something_waits_to_be_stored(
+    site: Site, sandboxed: sandbox.Archive, turned: list[int]
+) -> None:
+    with closing(sqlite3.connect(site.ledger)) as other, other:
+        other.execute("UPDATE instances SET state = 'pending' WHERE id = 1")
+    assert site.backfill(sandboxed.url, dry_run=True).due == 1
+    assert turned[0] == 0

@@ -12,6 +12,7 @@ import pytest
 
 from dicomsync import scan
 from dicomsync.model import FileState, Moment
+from dicomsync.passes import Pass
 
 from .world import World
 
@@ -44,15 +45,16 @@ def age(world: World) -> None:
 def listings(world: World, seconds: float) -> list[bytes]:
     """Let time pass and say which directories were read."""
     read: list[bytes] = []
-    real = world.engine.intakes[0].passes._merge
+    passes = world.engine.intakes[0].passes
+    real = passes._stepped
 
-    def merge(directory_id: int, listing: scan.Listing, now: Moment) -> None:
-        read.append(os.path.relpath(listing.directory, os.fsencode(world.folder)))
-        real(directory_id, listing, now)
+    def stepped(one: Pass, step: scan.Step, now: Moment) -> None:
+        read.extend(os.path.relpath(it.directory, os.fsencode(world.folder)) for it in step.listings)
+        real(one, step, now)
 
-    world.engine.intakes[0].passes._merge = merge
+    passes._stepped = stepped  # type: ignore[method-assign]  # until the last line
     world.passes(seconds)
-    world.engine.intakes[0].passes._merge = real
+    passes._stepped = real  # type: ignore[method-assign]
     return read
 
 

@@ -10,13 +10,14 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from dicomsync import scan
+from dicomsync import names, scan
 from dicomsync.model import Folder, StatKey
 from dicomsync.pulse import HANGS_SECONDS
 from dicomsync.scan import Listing, Passed, Position, Step
@@ -358,6 +359,23 @@ def test_a_directory_that_became_something_else_between_two_steps_is_not_entered
     assert [listing.entries for listing in second.listings] == [()]
     assert second.listings[0].mtime_ns == scan.GONE
     assert second.position.todo == ()
+
+
+@pytest.mark.parametrize(
+    "exclude", [(), ("*.tmp", "*.part"), ("*.tmp.dcm",), ("*m",), ("*",), ("~*", "*.tmp")]
+)
+@pytest.mark.parametrize("include", [("*.dcm",), ("*.dcm", "*.IMA"), ("*",), ("IM*",), ("IM*", "*.dcm")])
+def test_a_name_is_wanted_that_matches_what_is_included_and_nothing_that_is_excluded(
+    include: tuple[str, ...], exclude: tuple[str, ...]
+) -> None:
+    asked = ["1.dcm", "1.DCM", "1.ima", "1.tmp", "1.tmp.dcm", "1.dcm.tmp", "~1.dcm", "IM1", "IM1.part", "m"]
+    wanted = [
+        name
+        for name in asked
+        if any(fnmatch(name.lower(), one.lower()) for one in include)
+        and not any(fnmatch(name.lower(), one.lower()) for one in exclude)
+    ]
+    assert [name for name in asked if names.chooser(include, exclude)(name)] == wanted
 
 
 def test_files_that_vanish_between_listing_and_look_are_left_out(

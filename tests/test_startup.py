@@ -125,22 +125,25 @@ FOR_SENDING = {"azure", "certifi", "httpcore", "httpx", "pydicom", "ssl", "tenac
 FOR_SHOWING = {"rich", "starlette", "watchdog"}
 
 
-def backfill(ledger: Path, folder: Path) -> frozenset[str]:
+def backfill(ledger: Path, folder: Path) -> tuple[frozenset[str], frozenset[str]]:
     """What a look at a folder in which nothing is left to do imports."""
     folder.mkdir(exist_ok=True)
-    return imported("backfill", "-q", "--archive", "http://127.0.0.1:1", "--ledger", ledger, folder)[1]
+    return imported("backfill", "-q", "--archive", "http://127.0.0.1:1", "--ledger", ledger, folder)
 
 
 def test_a_backfill_that_sends_nothing_imports_nothing_for_sending_nor_for_making_a_ledger(
     ledger: Path, tmp_path: Path
 ) -> None:
-    others = backfill(ledger, tmp_path / "in")
+    ours, others = backfill(ledger, tmp_path / "in")
     assert outside(others) == {"click"}
     assert not others & (FOR_SENDING | FOR_SHOWING | {"sqlite_utils", "numpy", "pandas"})
+    assert "tempfile" not in others
+    of_commands = {"dicomsync.mirror_orders", "dicomsync.orders", "dicomsync.resolution", "dicomsync.visits"}
+    assert not ours & (of_commands | {"dicomsync.alerting", "dicomsync.alerts", "dicomsync.receivers"})
 
 
 def test_a_new_ledger_is_made_without_what_sqlite_utils_would_import_along(tmp_path: Path) -> None:
-    others = backfill(tmp_path / "new.db", tmp_path / "in")
+    _, others = backfill(tmp_path / "new.db", tmp_path / "in")
     assert "sqlite_utils" in others
     assert not others & (FOR_SENDING | FOR_SHOWING | {"numpy", "pandas"})
 

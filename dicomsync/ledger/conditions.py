@@ -10,6 +10,15 @@ def listed(states: tuple[str, ...]) -> str:
     return ", ".join(f"'{state}'" for state in states)
 
 
+def one_of(column: str, states: tuple[str, ...]) -> str:
+    """Give SQL for a column that holds one of these, as a table demands it of each row.
+
+    IN would make a table of its list for every row that is written or looked at for damage: that was two
+    thirds of the look, and two of the ten microseconds that a new instance takes.
+    """
+    return " OR ".join(f"{column} = '{state}'" for state in states)
+
+
 def claims(state: str) -> str:
     """Give SQL for what an instance's `claims` is to be: 1 in a state that claims its UID, NULL in others."""
     return f"CASE {state} {_each(CLAIMING)} END"
@@ -21,15 +30,15 @@ def waits(state: str) -> str:
 
 
 def _each(states: tuple[str, ...]) -> str:
-    # IN would make a table of its list for every row that a trigger fires for
+    # not IN: see `one_of`
     return " ".join(f"WHEN '{state}' THEN 1" for state in states)
 
 
 CLAIMED = f"state IN ({listed(CLAIMING)})"
 WAITING = "waits = 1"
 """The condition of a partial index; a query that wants the index must say it in the same words."""
-ODD = " OR ".join(f"state = '{state}'" for state in ("conflict", "rejected", "missed"))
-"""Likewise, of what needs a person. IN would cost a table for each row that is changed: see `_each`."""
+ODD = one_of("state", ("conflict", "rejected", "missed"))
+"""Likewise, of what needs a person."""
 LOST = "state = 'stored' AND found IN ('missing', 'differs')"
 """Stored, the ledger said, and the archive does not have it any more, or has something else."""
 

@@ -41,7 +41,7 @@ class Look:
     """A look for damage, begun: in a thread and on a connection of its own, which changes nothing.
 
     SQLite needs the interpreter's lock for none of it, so that another processor can do it: of a ledger of
-    200,000 files it takes half a second, as long as the folders take to be read.
+    200,000 files it takes an eighth of a second, a quarter of what the folders take to be read.
     """
 
     def __init__(self, path: Path) -> None:

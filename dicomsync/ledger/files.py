@@ -102,10 +102,25 @@ class FileVerbs:
         ).fetchone()
         return int(row[0])
 
-    def agreed(self, directory_id: int) -> bytes | None:
-        """Give the digest of the listing that agreed with a directory's files, as none has changed since."""
-        row = self._db.execute("SELECT agreed FROM directories WHERE id = ?", (directory_id,)).fetchone()
-        return None if row is None or row[0] is None else bytes(row[0])
+    def agreed(self, path: bytes, scan: Scan, *, nested: bool = False) -> tuple[int, bytes] | None:
+        """Give the row of a directory, and the digest of the listing that agreed with its files.
+
+        None where there is no such digest, as one of them has changed since, or where more of the directory
+        is to be recorded than `read_again` does.
+        """
+        row = self._db.execute(
+            """SELECT id, agreed FROM directories
+            WHERE path = ? AND folder_id = ? AND nested >= ? AND agreed IS NOT NULL""",
+            (path, scan.folder_id, int(nested)),
+        ).fetchone()
+        return None if row is None else (int(row[0]), bytes(row[1]))
+
+    def read_again(self, scan: Scan, directories: Sequence[tuple[int, int]]) -> None:
+        """Record that a pass read these directories, and nothing was new in them: each with its time."""
+        self._db.executemany(
+            "UPDATE directories SET scan = ?, mtime_ns = ? WHERE id = ?",
+            [(scan.number, mtime_ns, directory_id) for directory_id, mtime_ns in directories],
+        )
 
     def agree(self, directory_id: int, digest: bytes) -> None:
         """Record that a listing agrees with a directory's files: each is as its row says, and none missing.

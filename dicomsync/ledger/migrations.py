@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Migrations
 
 from dicomsync.ledger import tallies
-from dicomsync.ledger.conditions import LOST, ODD, OPEN, STAGES, WAITING, claims, listed, waits
+from dicomsync.ledger.conditions import LOST, ODD, OPEN, STAGES, WAITING, claims, one_of, waits
 from dicomsync.model import FileState, InstanceState
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ _TABLES = (
         mtime_ns INTEGER NOT NULL,
         ctime_ns INTEGER NOT NULL,
         inode INTEGER NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ({listed(tuple(FileState))})),
+        state TEXT NOT NULL CHECK ({one_of("state", tuple(FileState))}),
         reason TEXT NOT NULL DEFAULT '',
         detail TEXT NOT NULL DEFAULT '',
         instance_id INTEGER REFERENCES instances (id),
@@ -91,7 +91,7 @@ _TABLES = (
         size_bytes INTEGER NOT NULL,
         preamble BLOB NOT NULL DEFAULT x'', -- first 128 bytes where not all zero
         sha256 BLOB, -- of the whole file, once its bytes were read
-        state TEXT NOT NULL CHECK (state IN ({listed(tuple(InstanceState))})),
+        state TEXT NOT NULL CHECK ({one_of("state", tuple(InstanceState))}),
         claims INTEGER, -- kept by triggers; 1: of those under its UID this is the one that the archive has or
             -- gets; NULL: it is not
         waits INTEGER NOT NULL DEFAULT 0, -- likewise; 1: something is to be done without a person
@@ -137,10 +137,10 @@ _TABLES = (
         inode INTEGER NOT NULL,
         UNIQUE (device, inode)
     ) STRICT""",
-    """CREATE TABLE roots ( -- folders whose deletions are mirrored, or were
+    f"""CREATE TABLE roots ( -- folders whose deletions are mirrored, or were
         id INTEGER PRIMARY KEY,
         path BLOB NOT NULL UNIQUE,
-        mode TEXT NOT NULL CHECK (mode IN ('off', 'report', 'on')),
+        mode TEXT NOT NULL CHECK ({one_of("mode", ("off", "report", "on"))}),
         conditions TEXT NOT NULL, -- of the config; where they change, evidence begins again
         identity TEXT, -- what tells it from another folder in its place, as JSON; NULL: not enrolled
         enrolled_at REAL,
@@ -153,7 +153,7 @@ _TABLES = (
         id INTEGER PRIMARY KEY,
         root_id INTEGER NOT NULL REFERENCES roots (id),
         instance_id INTEGER NOT NULL,
-        stage TEXT NOT NULL CHECK (stage IN ({listed(STAGES)})),
+        stage TEXT NOT NULL CHECK ({one_of("stage", STAGES)}),
         reason TEXT NOT NULL DEFAULT '', -- why it is over, or what it was last kept back by
         was TEXT NOT NULL DEFAULT '', -- the instance's reason while it was stored
         left_at REAL NOT NULL, -- wall seconds; what follows is in the folder's own seconds

@@ -71,7 +71,7 @@ CREATE TABLE files (
         mtime_ns INTEGER NOT NULL,
         ctime_ns INTEGER NOT NULL,
         inode INTEGER NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('settling', 'held', 'ignored', 'ready', 'gone', 'missed')),
+        state TEXT NOT NULL CHECK (state = 'settling' OR state = 'held' OR state = 'ignored' OR state = 'ready' OR state = 'gone' OR state = 'missed'),
         reason TEXT NOT NULL DEFAULT '',
         detail TEXT NOT NULL DEFAULT '',
         instance_id INTEGER REFERENCES instances (id),
@@ -181,7 +181,7 @@ CREATE TABLE instances (
         size_bytes INTEGER NOT NULL,
         preamble BLOB NOT NULL DEFAULT x'', -- first 128 bytes where not all zero
         sha256 BLOB, -- of the whole file, once its bytes were read
-        state TEXT NOT NULL CHECK (state IN ('pending', 'sending', 'unconfirmed', 'stored', 'conflict', 'rejected', 'superseded', 'missed', 'leaving', 'deleting', 'deleted')),
+        state TEXT NOT NULL CHECK (state = 'pending' OR state = 'sending' OR state = 'unconfirmed' OR state = 'stored' OR state = 'conflict' OR state = 'rejected' OR state = 'superseded' OR state = 'missed' OR state = 'leaving' OR state = 'deleting' OR state = 'deleted'),
         claims INTEGER, -- kept by triggers; 1: of those under its UID this is the one that the archive has or
             -- gets; NULL: it is not
         waits INTEGER NOT NULL DEFAULT 0, -- likewise; 1: something is to be done without a person
@@ -274,7 +274,7 @@ CREATE TABLE removals ( -- instances whose last file has left a folder that mirr
         id INTEGER PRIMARY KEY,
         root_id INTEGER NOT NULL REFERENCES roots (id),
         instance_id INTEGER NOT NULL,
-        stage TEXT NOT NULL CHECK (stage IN ('left', 'absent', 'confirmed', 'grace', 'deleting', 'deleted', 'undone', 'over')),
+        stage TEXT NOT NULL CHECK (stage = 'left' OR stage = 'absent' OR stage = 'confirmed' OR stage = 'grace' OR stage = 'deleting' OR stage = 'deleted' OR stage = 'undone' OR stage = 'over'),
         reason TEXT NOT NULL DEFAULT '', -- why it is over, or what it was last kept back by
         was TEXT NOT NULL DEFAULT '', -- the instance's reason while it was stored
         left_at REAL NOT NULL, -- wall seconds; what follows is in the folder's own seconds
@@ -308,7 +308,7 @@ INSERT INTO "retry_tally" VALUES('waiting',3);
 CREATE TABLE roots ( -- folders whose deletions are mirrored, or were
         id INTEGER PRIMARY KEY,
         path BLOB NOT NULL UNIQUE,
-        mode TEXT NOT NULL CHECK (mode IN ('off', 'report', 'on')),
+        mode TEXT NOT NULL CHECK (mode = 'off' OR mode = 'report' OR mode = 'on'),
         conditions TEXT NOT NULL, -- of the config; where they change, evidence begins again
         identity TEXT, -- what tells it from another folder in its place, as JSON; NULL: not enrolled
         enrolled_at REAL,
