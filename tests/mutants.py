@@ -486,8 +486,8 @@ MUTANTS = (
         "I2b",
         "a UID named elsewhere in the answer is stored",
         "dicomweb/response.py",
-        "        for item in items(dataset, _REFERENCED)",
-        "        for item in [*items(dataset, _REFERENCED), *items(dataset, _FAILED)]",
+        "    for item in items(dataset, _REFERENCED):",
+        "    for item in [*items(dataset, _REFERENCED), *items(dataset, _FAILED)]:",
         ("tests/test_response.py::test_a_plain_module_is_read_in_order",),
     ),
     Mutant(
