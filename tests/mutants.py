@@ -415,9 +415,9 @@ MUTANTS = (
     Mutant(
         "M22",
         "redirects are followed",
-        "dicomweb/transport.py",
-        "follow_redirects=False",
-        "follow_redirects=True",
+        "dicomweb/session.py",
+        "self._transport.handle_request(request)",
+        "httpx.Client(transport=self._transport, follow_redirects=True).send(request, stream=True)",
         ("tests/test_client.py::test_a_redirect_is_an_answer_and_never_followed",),
     ),
     Mutant(

@@ -241,6 +241,22 @@ def test_a_redirect_is_an_answer_and_never_followed(tmp_path: Path) -> None:
         assert evil.connections == 0
 
 
+def test_a_client_that_was_closed_sends_nothing_any_more() -> None:
+    with ScriptedServer(answering(module)) as server:
+        ours = client(server)
+        ours.store([BytesPart(b"x")])
+        ours.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            ours.store([BytesPart(b"x")])
+        assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("where", ["http://[", "nowhere:", "", "/"])
+def test_a_redirect_to_nowhere_is_the_same_answer(where: str) -> None:
+    with ScriptedServer(answering(lambda _: answer(302, Location=where))) as server:
+        assert client(server).store([BytesPart(b"x")]).status == 302
+
+
 # --- answers that come early
 
 
