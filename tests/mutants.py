@@ -332,9 +332,11 @@ MUTANTS = (
         "a file is not looked at again once it was sent",
         "copies.py",
         """\
-        yield descriptor
-        _same(descriptor, key)""",
-        "        yield descriptor",
+            finally:
+                _same(descriptor, key)""",
+        """\
+            finally:
+                pass""",
         ("tests/test_changed_meanwhile.py::test_a_file_overwritten_while_it_is_sent_is_not_called_stored",),
     ),
     Mutant(
