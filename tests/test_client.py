@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import email.utils
+import gc
 import json
 import logging
 import pickle
 import re
 import ssl
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,7 @@ from dicomsync.dicomweb import (
     close_clients,
     read_parts,
 )
+from dicomsync.dicomweb.bodies import CHUNK_BYTES
 from dicomsync.dicomweb.retry import safe_to_repeat, short_retries
 from dicomsync.dicomweb.transport import Transport
 from dicomsync.dicomweb.wire import WHY, no_answer, retry_after_seconds
@@ -332,6 +336,23 @@ def test_a_connection_closed_after_everything_is_broken_too() -> None:
     assert 0 < error.sent_bytes == error.total_bytes
 
 
+def test_requests_that_broke_off_leave_nothing_of_their_bodies_to_the_garbage_collector() -> None:
+    with ScriptedServer(closes_after(0)) as server:
+        ours = client(server)
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(5):
+                with suppress(NoAnswer):
+                    ours.store([BytesPart(b"x" * BIG)])
+            left_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+        assert server.connections == 5
+    assert left_bytes < CHUNK_BYTES
+
+
 def test_a_reset_is_broken() -> None:
     def reset(peer: Peer) -> None:
         peer.request()
@@ -528,11 +549,11 @@ def test_short_retries_are_three_within_their_time() -> None:
     ]:
         calls.clear()
         with pytest.raises(NoAnswer):
-            short_retries(3, 15)(fail, sent_bytes, why)
+            short_retries(3, 15, fail, sent_bytes, why)
         assert len(calls) == times
     calls.clear()
     with pytest.raises(NoAnswer):
-        short_retries(3, 0)(fail, 0, "broken")
+        short_retries(3, 0, fail, 0, "broken")
     assert len(calls) == 1
     assert not safe_to_repeat(ValueError())
 

@@ -171,13 +171,11 @@ class Session:
         401 is sent once more if there is a newer credential. Raises NoAnswer, SecretProblem, and
         unchanged whatever a part of the body raises.
         """
-        archive = self.archive
-        retrying = short_retries(archive.short_retries, archive.short_retry_seconds)
         asked = {"Accept": accept, **(headers or {})}
-        exchange, answer = retrying(self._begin, method, url, asked, body)
+        exchange, answer = self._begin_surely(method, url, asked, body)
         if exchange.status == 401 and self._authorizer.renew(answer.request.headers.get("authorization")):
             answer.close()  # nothing was stored: it is said once more, with another credential
-            exchange, answer = retrying(self._begin, method, url, asked, body)
+            exchange, answer = self._begin_surely(method, url, asked, body)
         try:
             yield exchange
         finally:
@@ -206,6 +204,12 @@ class Session:
         Returns if the base URL, the authorisation and the archive are good; else raises what they are not.
         """
         self.get(self.url("studies?limit=1")).rows()
+
+    def _begin_surely(
+        self, method: str, url: str, headers: dict[str, str], make_body: Callable[[], Body] | None
+    ) -> tuple[Exchange, httpx.Response]:
+        tries, seconds = self.archive.short_retries, self.archive.short_retry_seconds
+        return short_retries(tries, seconds, self._begin, method, url, headers, make_body)
 
     def _begin(
         self, method: str, url: str, headers: dict[str, str], make_body: Callable[[], Body] | None
