@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -27,16 +28,39 @@ class FileChanged(Exception):
         self.key = key
 
 
+def chunks(path: bytes, key: StatKey) -> Iterator[bytes]:
+    """Read a file that must be, and stay until its last byte is read, the one with this key.
+
+    Every piece was held against the key after it was read and before it is given: what changes a file changes
+    its key for good, so that one look does for a file of one piece. Raises as `opened` does.
+    """
+    descriptor = _open(path)
+    try:
+        left = key.size_bytes
+        while True:
+            try:
+                chunk = os.read(descriptor, min(left, CHUNK_BYTES))
+            finally:
+                _same(descriptor, key)
+            left -= len(chunk)
+            if not left:
+                quiet.let_go(descriptor)
+            elif not chunk:  # the system says the file is longer than what it gives: a share gone stale
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            yield chunk
+            if not left:
+                return
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def opened(path: bytes, key: StatKey) -> Iterator[int]:
     """Open a file that must be the one with this key, and stay it until the block has come to its end.
 
     Raises FileChanged, and what the system says (OSError).
     """
-    try:
-        descriptor = quiet.opened(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileChanged(None) from None
+    descriptor = _open(path)
     try:
         _same(descriptor, key)
         yield descriptor
@@ -45,10 +69,17 @@ def opened(path: bytes, key: StatKey) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _open(path: bytes) -> int:
+    try:
+        return quiet.opened(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileChanged(None) from None
+
+
 def _same(descriptor: int, key: StatKey) -> None:
-    now = StatKey.of(os.fstat(descriptor))
-    if now != key:
-        raise FileChanged(now)
+    status = os.fstat(descriptor)
+    if not key.fits(status):
+        raise FileChanged(StatKey.of(status))
 
 
 def remote_digest(client: dicomweb.Client, uids: tuple[str, str, str], preamble: bytes) -> tuple[bytes, int]:

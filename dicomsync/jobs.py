@@ -6,15 +6,14 @@ saw, and `rules` and the engine say what that means. None of them raises.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from dicomsync import copies, dicomweb, header, quiet
-from dicomsync.copies import FileChanged, opened
+from dicomsync import copies, dicomweb, header
+from dicomsync.copies import FileChanged
 from dicomsync.dicomweb.response import Referenced, StoreResponse
 from dicomsync.errors import (
     ArchiveProblem,
@@ -30,7 +29,6 @@ from dicomsync.pacing import Signal, Trouble
 from dicomsync.rules import Answer, Finding, signal_for
 from dicomsync.scan import Sight, look
 
-CHUNK_BYTES = 1024 * 1024
 _FOUND_THERE = ("duplicate", "already-there")  # before anything of ours was sent
 
 Digest = bytes | Changed | str
@@ -50,26 +48,13 @@ def digest(files: tuple[tuple[bytes, StatKey], ...]) -> tuple[Digest, ...]:
 def _digest(path: bytes, key: StatKey) -> Digest:
     running = hashlib.sha256()
     try:
-        for chunk in _chunks(path, key):
+        for chunk in copies.chunks(path, key):
             running.update(chunk)
     except FileChanged as change:
         return Changed(change.key)
     except OSError as error:
         return os.strerror(error.errno or 0)
     return running.digest()
-
-
-def _chunks(path: bytes, key: StatKey) -> Iterator[bytes]:
-    """Read a file that must be, and stay until its last byte is read, the one with this key."""
-    with opened(path, key) as descriptor:
-        left = key.size_bytes
-        while left > 0:
-            chunk = os.read(descriptor, min(left, CHUNK_BYTES))
-            if not chunk:  # the system says the file is longer than what it gives: a share gone stale
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            left -= len(chunk)
-            yield chunk
-        quiet.let_go(descriptor)
 
 
 @dataclass(slots=True)
@@ -90,7 +75,7 @@ class FilePart:
         running = hashlib.sha256()
         self.sha256 = None
         try:
-            for chunk in _chunks(self.source.path, self.source.key):
+            for chunk in copies.chunks(self.source.path, self.source.key):
                 running.update(chunk)
                 yield chunk
         except FileChanged as change:
@@ -239,15 +224,13 @@ def pretend(_archive: dicomweb.Archive, batch: tuple[Due, ...], *_more: object) 
 
 def _unchanged(batch: tuple[Due, ...]) -> tuple[list[Due], tuple[Lost, ...]]:
     """Leave out what is not on disk as it was when it was proved whole."""
+    held = [(due, due.source) for due in batch if due.source is not None]
     ready, lost = [], []
-    for due in batch:
-        if due.source is None:
-            continue
-        now = look((due.source.path,))[0]
-        if now == due.source.key:
+    for (due, source), now in zip(held, look(tuple([source.path for _, source in held])), strict=True):
+        if now == source.key:
             ready.append(due)
         else:
-            lost.append(Lost(due.instance_id, due.source.file_id, now))
+            lost.append(Lost(due.instance_id, source.file_id, now))
     return ready, tuple(lost)
 
 

@@ -54,6 +54,10 @@ class StatKey:
         """
         return cls(*key_numbers(status))
 
+    def fits(self, status: os.stat_result) -> bool:
+        """Say whether this is the key of what stat says it of, without making another."""
+        return (self.size_bytes, self.mtime_ns, self.ctime_ns, self.inode) == key_numbers(status)
+
 
 _FITS = 2**63 - 1
 

@@ -332,9 +332,11 @@ MUTANTS = (
         "a file is not looked at again once it was sent",
         "copies.py",
         """\
-        yield descriptor
-        _same(descriptor, key)""",
-        "        yield descriptor",
+            finally:
+                _same(descriptor, key)""",
+        """\
+            finally:
+                pass""",
         ("tests/test_changed_meanwhile.py::test_a_file_overwritten_while_it_is_sent_is_not_called_stored",),
     ),
     Mutant(
@@ -415,9 +417,9 @@ MUTANTS = (
     Mutant(
         "M22",
         "redirects are followed",
-        "dicomweb/transport.py",
-        "follow_redirects=False",
-        "follow_redirects=True",
+        "dicomweb/session.py",
+        "self._transport.handle_request(request)",
+        "httpx.Client(transport=self._transport, follow_redirects=True).send(request, stream=True)",
         ("tests/test_client.py::test_a_redirect_is_an_answer_and_never_followed",),
     ),
     Mutant(
@@ -486,8 +488,8 @@ MUTANTS = (
         "I2b",
         "a UID named elsewhere in the answer is stored",
         "dicomweb/response.py",
-        "        for item in items(dataset, _REFERENCED)",
-        "        for item in [*items(dataset, _REFERENCED), *items(dataset, _FAILED)]",
+        "    for item in items(dataset, _REFERENCED):",
+        "    for item in [*items(dataset, _REFERENCED), *items(dataset, _FAILED)]:",
         ("tests/test_response.py::test_a_plain_module_is_read_in_order",),
     ),
     Mutant(

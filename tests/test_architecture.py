@@ -50,7 +50,7 @@ MAP: dict[str, str] = {
     "samples": "pydicom",
     "compare": "pydicom",
     "copies": "compare dicomweb model quiet rules",
-    "jobs": "copies dicomweb header quiet scan rules pacing model errors",
+    "jobs": "copies dicomweb header scan rules pacing model errors",
     "removal": "deletion dicomweb errors jobs model pacing roots rules",
     "work": "batching model",
     "ledger": "claims deletion errors lean model mounts sqlite_utils states",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from dicomsync import jobs
+from dicomsync import copies, jobs
 from dicomsync.model import Changed, InstanceState, StatKey
 
 from .world import World
@@ -86,3 +86,29 @@ def meddling(monkeypatch: pytest.MonkeyPatch, path: Path, data: bytes) -> None:
         return found
 
     monkeypatch.setattr(os, "read", read)
+
+
+def test_nothing_is_given_of_a_file_that_was_overwritten_between_two_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "CHUNK_BYTES", 100)
+    path = tmp_path / "1.dcm"
+    path.write_bytes(b"a" * 250)
+    pieces = copies.chunks(bytes(path), StatKey.of(path.stat()))
+    assert next(pieces) == b"a" * 100
+    overwrite(path, b"b" * 250)
+    with pytest.raises(copies.FileChanged) as told:
+        next(pieces)
+    assert told.value.key == StatKey.of(path.stat())
+
+
+@pytest.mark.parametrize("other", [os.mkdir, os.mkfifo])
+def test_what_cannot_be_read_in_a_files_place_is_told_as_a_change(
+    tmp_path: Path, other: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "1.dcm"
+    path.write_bytes(b"a" * 250)
+    key = StatKey.of(path.stat())
+    path.unlink()
+    other(path)
+    assert jobs.digest(((bytes(path), key),)) == (Changed(StatKey.of(path.stat())),)

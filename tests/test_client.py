@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import email.utils
+import gc
 import json
 import logging
 import pickle
 import re
 import ssl
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,7 @@ from dicomsync.dicomweb import (
     close_clients,
     read_parts,
 )
+from dicomsync.dicomweb.bodies import CHUNK_BYTES
 from dicomsync.dicomweb.retry import safe_to_repeat, short_retries
 from dicomsync.dicomweb.transport import Transport
 from dicomsync.dicomweb.wire import WHY, no_answer, retry_after_seconds
@@ -241,6 +245,22 @@ def test_a_redirect_is_an_answer_and_never_followed(tmp_path: Path) -> None:
         assert evil.connections == 0
 
 
+def test_a_client_that_was_closed_sends_nothing_any_more() -> None:
+    with ScriptedServer(answering(module)) as server:
+        ours = client(server)
+        ours.store([BytesPart(b"x")])
+        ours.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            ours.store([BytesPart(b"x")])
+        assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("where", ["http://[", "nowhere:", "", "/"])
+def test_a_redirect_to_nowhere_is_the_same_answer(where: str) -> None:
+    with ScriptedServer(answering(lambda _: answer(302, Location=where))) as server:
+        assert client(server).store([BytesPart(b"x")]).status == 302
+
+
 # --- answers that come early
 
 
@@ -314,6 +334,23 @@ def test_a_connection_closed_after_everything_is_broken_too() -> None:
         assert server.connections == 1
     assert error.why == "broken"
     assert 0 < error.sent_bytes == error.total_bytes
+
+
+def test_requests_that_broke_off_leave_nothing_of_their_bodies_to_the_garbage_collector() -> None:
+    with ScriptedServer(closes_after(0)) as server:
+        ours = client(server)
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(5):
+                with suppress(NoAnswer):
+                    ours.store([BytesPart(b"x" * BIG)])
+            left_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+        assert server.connections == 5
+    assert left_bytes < CHUNK_BYTES
 
 
 def test_a_reset_is_broken() -> None:
@@ -512,11 +549,11 @@ def test_short_retries_are_three_within_their_time() -> None:
     ]:
         calls.clear()
         with pytest.raises(NoAnswer):
-            short_retries(3, 15)(fail, sent_bytes, why)
+            short_retries(3, 15, fail, sent_bytes, why)
         assert len(calls) == times
     calls.clear()
     with pytest.raises(NoAnswer):
-        short_retries(3, 0)(fail, 0, "broken")
+        short_retries(3, 0, fail, 0, "broken")
     assert len(calls) == 1
     assert not safe_to_repeat(ValueError())
 

@@ -93,15 +93,15 @@ class StoreBody(Body):
         self.parts = tuple(parts)
         self.boundary = boundary or secrets.token_hex(24)
         self._sizes = tuple(part.size_bytes for part in self.parts)
-        heads = (len(self._head(index)) for index in range(len(self.parts)))
+        self._heads = tuple(self._head(index) for index in range(len(self.parts)))
         super().__init__(
             f'multipart/related; type="application/dicom"; boundary="{self.boundary}"',
-            sum(heads) + sum(self._sizes) + len(self._end()),
+            sum(map(len, self._heads)) + sum(self._sizes) + len(self._end()),
         )
 
     def _pieces(self) -> Iterator[bytes]:
         for index, part in enumerate(self.parts):
-            yield self._head(index)
+            yield self._heads[index]
             yield from _as_promised(index, part, self._sizes[index])
         yield self._end()
 

@@ -84,9 +84,7 @@ class _RowReader:
         self._at = 0
         self._cap = cap_bytes
         self._decode_bytes = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
-        self._decode_json = json.JSONDecoder(
-            object_pairs_hook=_once, parse_constant=lambda _: None
-        ).raw_decode
+        self._decode_json = _JSON.raw_decode
 
     def skip(self) -> None:
         """Go past one character."""
@@ -136,8 +134,8 @@ class _RowReader:
 
 def uid(dataset: Dataset, tag: str) -> str | None:
     """Say the one UID of an attribute without its padding; None if there is none, or more than one."""
-    value = _single(dataset, tag)
-    return clean_uid(value) if isinstance(value, str) else None
+    values = _values(dataset, tag)
+    return clean_uid(values[0]) if len(values) == 1 and isinstance(values[0], str) else None
 
 
 def clean_uid(text: str) -> str | None:
@@ -164,7 +162,8 @@ def code(dataset: Dataset, tag: str) -> int | None:
 
 def text(dataset: Dataset, tag: str, limit: int = 1000) -> str:
     """Say an attribute's strings as one line fit to keep and to print: at most `limit` characters."""
-    return clean_text("; ".join(v for v in _values(dataset, tag) if isinstance(v, str)), limit)
+    values = _values(dataset, tag)
+    return clean_text("; ".join([v for v in values if isinstance(v, str)]), limit) if values else ""
 
 
 def value(dataset: Dataset, tag: str, limit: int = 1000) -> str:
@@ -208,11 +207,6 @@ def _values(dataset: Dataset, tag: str) -> list[object]:
     return [value] if isinstance(value, str | int | float) else []
 
 
-def _single(dataset: Dataset, tag: str) -> object:
-    values = _values(dataset, tag)
-    return values[0] if len(values) == 1 else None
-
-
 def _readable(body: bytes, content_type: str) -> str:
     return _decoded(body, content_type).lstrip("\ufeff" + _PADDING)
 
@@ -237,7 +231,7 @@ def _json_datasets(text: str) -> list[Dataset] | None:
     if sum(map(text.count, "[{,")) > _MOST_VALUES:
         return None
     try:
-        found: object = json.loads(text, object_pairs_hook=_once, parse_constant=lambda _: None)
+        found: object = _JSON.decode(text)
     except (ValueError, RecursionError):  # not JSON; an integer of thousands of digits; a depth bomb
         return None
     entries = found if isinstance(found, list) else [found]
@@ -247,13 +241,22 @@ def _json_datasets(text: str) -> list[Dataset] | None:
 
 def _once(pairs: list[tuple[str, object]]) -> Dataset:
     """A JSON object in which a name given twice with two values is marked, where Python takes the last."""
-    kept: Dataset = {}
+    kept: Dataset = dict(pairs)
+    if len(kept) == len(pairs):  # nothing is given twice: looked at one by one, it took three times as long
+        return kept
+    kept = {}
     for name, value in pairs:
         kept[name] = value if kept.get(name, value) == value else _AMBIGUOUS
     return kept
 
 
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=lambda _: None)
+
+
 def _tags_upper(found: dict[str, object]) -> Dataset:
+    names = "".join(found)
+    if names == names.upper():  # as good as always
+        return found
     return _once([(name.upper() if len(name) == 8 else name, value) for name, value in found.items()])
 
 

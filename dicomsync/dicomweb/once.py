@@ -9,7 +9,7 @@ from typing import Final
 from .http import httpx
 from .network import Network
 from .route import transport_to
-from .transport import Limit, strict_client
+from .transport import HEADERS, Limit
 from .wire import FAILURES, no_answer, silence_loggers
 
 _CONNECT_SECONDS: Final = 10.0
@@ -34,12 +34,16 @@ def asked(
     silence_loggers()
     limit = Limit.starting(_IDLE_SECONDS, _TOTAL_SECONDS)
     timeouts = {"connect": _CONNECT_SECONDS, "pool": _CONNECT_SECONDS, "read": limit, "write": limit}
-    client = strict_client(transport_to(url, network, keepalive_seconds=0))
+    transport = transport_to(url, network, keepalive_seconds=0)
     try:
-        request = client.build_request(
-            method, url, headers=headers, content=content, extensions={"timeout": timeouts}
+        request = httpx.Request(
+            method,
+            url,
+            headers={**HEADERS, **(headers or {})},
+            content=content,
+            extensions={"timeout": timeouts},
         )
-        answer = client.send(request, stream=True)
+        answer = transport.handle_request(request)
         try:
             yield answer
         finally:
@@ -47,7 +51,7 @@ def asked(
     except FAILURES as error:
         raise no_answer(error, whose) from None
     finally:
-        client.close()
+        transport.close()
 
 
 def told(

@@ -17,7 +17,7 @@ _FEW: Final = 10  # so many are asked for one by one
 
 def present(session: Session, kind: Kind, study: str, uids: Mapping[str, str]) -> frozenset[str]:
     """Say which of these SOP Instance UIDs (each with its series) the archive has in this study."""
-    for one in (study, *uids, *uids.values()):
+    for one in {study, *uids, *uids.values()}:
         checked_uid(one)
     if not uids:
         return frozenset()

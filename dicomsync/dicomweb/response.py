@@ -31,6 +31,8 @@ _SELECTOR_ATTRIBUTE: Final = "00720026"
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _MOST_TAGS: Final = 50
 
+_PLAIN: Final = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID, _RETRIEVE_URL})
+
 _COERCED: Final = "the archive changed attributes of it (Original Attributes Sequence)"
 
 
@@ -92,17 +94,20 @@ def _is_module(dataset: Dataset) -> bool:
 
 def _referenced(dataset: Dataset) -> list[Referenced]:
     coerced = _coerced(dataset)
-    return [
-        Referenced(
-            sop_instance_uid=sop_instance_uid,
-            sop_class_uid=uid(item, _SOP_CLASS_UID) or "",
-            warning=code(item, _WARNING_REASON),
-            warnings=_comments(item) + (_coerced(item) or coerced),
-            retrieve_url=text(item, _RETRIEVE_URL, 2048),
-        )
-        for item in items(dataset, _REFERENCED)
-        if (sop_instance_uid := uid(item, _SOP_INSTANCE_UID))
-    ]
+    found = []
+    for item in items(dataset, _REFERENCED):
+        sop_instance_uid = uid(item, _SOP_INSTANCE_UID)
+        if sop_instance_uid is None:
+            continue
+        sop_class_uid = uid(item, _SOP_CLASS_UID) or ""
+        retrieve_url = text(item, _RETRIEVE_URL, 2048)
+        if item.keys() <= _PLAIN:  # as good as always: nothing is remarked
+            found.append(Referenced(sop_instance_uid, sop_class_uid, None, coerced, retrieve_url))
+            continue
+        warnings = _comments(item) + (_coerced(item) or coerced)
+        warning = code(item, _WARNING_REASON)
+        found.append(Referenced(sop_instance_uid, sop_class_uid, warning, warnings, retrieve_url))
+    return found
 
 
 def _coerced(holder: Dataset) -> tuple[str, ...]:

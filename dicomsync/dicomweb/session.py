@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from ..errors import BadAnswer, NoAnswer, Refused, UsageProblem
@@ -18,7 +19,7 @@ from .http import httpx
 from .retry import short_retries
 from .route import transport_to
 from .throttle import Throttle
-from .transport import Limit, strict_client
+from .transport import HEADERS, Limit
 from .wire import FAILURES, no_answer, refused, silence_loggers
 
 DICOM_JSON: Final = "application/dicom+json"
@@ -133,13 +134,13 @@ class Session:
         self.archive = archive
         self._authorizer = Authorizer(archive.auth, archive.network)
         self._throttle = Throttle(archive.bandwidth)
-        self._http = strict_client(
-            transport_to(archive.url, archive.network, keepalive_seconds, shows_certificate=True)
+        self._transport = transport_to(
+            archive.url, archive.network, keepalive_seconds, shows_certificate=True
         )
 
     def close(self) -> None:
         """Close every connection."""
-        self._http.close()
+        self._transport.close()
 
     def url(self, *segments: str) -> str:
         """Join path segments to the base URL; what is not a plain word of ours must be a checked UID."""
@@ -170,13 +171,11 @@ class Session:
         401 is sent once more if there is a newer credential. Raises NoAnswer, SecretProblem, and
         unchanged whatever a part of the body raises.
         """
-        archive = self.archive
-        retrying = short_retries(archive.short_retries, archive.short_retry_seconds)
         asked = {"Accept": accept, **(headers or {})}
-        exchange, answer = retrying(self._begin, method, url, asked, body)
+        exchange, answer = self._begin_surely(method, url, asked, body)
         if exchange.status == 401 and self._authorizer.renew(answer.request.headers.get("authorization")):
             answer.close()  # nothing was stored: it is said once more, with another credential
-            exchange, answer = retrying(self._begin, method, url, asked, body)
+            exchange, answer = self._begin_surely(method, url, asked, body)
         try:
             yield exchange
         finally:
@@ -206,12 +205,18 @@ class Session:
         """
         self.get(self.url("studies?limit=1")).rows()
 
+    def _begin_surely(
+        self, method: str, url: str, headers: dict[str, str], make_body: Callable[[], Body] | None
+    ) -> tuple[Exchange, httpx.Response]:
+        tries, seconds = self.archive.short_retries, self.archive.short_retry_seconds
+        return short_retries(tries, seconds, self._begin, method, url, headers, make_body)
+
     def _begin(
         self, method: str, url: str, headers: dict[str, str], make_body: Callable[[], Body] | None
     ) -> tuple[Exchange, httpx.Response]:
         archive = self.archive
         body = None if make_body is None else make_body()
-        headers = dict(headers)
+        headers = {**HEADERS, **headers}
         if credential := self._authorizer.header():
             headers["Authorization"] = credential
         if body is None:
@@ -227,14 +232,14 @@ class Session:
             "write": limit,
         }
         try:
-            request = self._http.build_request(
+            request = httpx.Request(
                 method,
-                url,
+                _parsed(url),
                 headers=headers,
                 content=None if body is None else _Upload(body, limit, archive, self._throttle),
                 extensions={"timeout": timeouts},
             )
-            answer = self._http.send(request, stream=True)
+            answer = self._transport.handle_request(request)
         except FAILURES as error:
             raise _no_answer(error, body) from None
         return Exchange(answer, limit, body, archive), answer
@@ -257,6 +262,10 @@ class _Upload:
                 self._limit.extend(held_seconds)
                 yield piece
         self._limit.allow(self._archive.answer_timeout, self._archive.answer_timeout)
+
+
+_parsed: Final = lru_cache(maxsize=16)(httpx.URL)
+"""A URL as httpx reads it: nearly all Stores go to the same one."""
 
 
 def _no_answer(error: Exception, body: Body | None) -> NoAnswer:

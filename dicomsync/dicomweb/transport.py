@@ -7,7 +7,6 @@ Here a request carries one `Limit` that all its socket calls obey. It travels as
 
 from __future__ import annotations
 
-import http.cookiejar
 import re
 import select
 import socket
@@ -23,6 +22,14 @@ import httpcore
 from .. import __version__
 from ..errors import SecretProblem
 from .http import httpx
+
+HEADERS: Final = {
+    "Connection": "keep-alive",
+    "User-Agent": f"dicomsync/{__version__}",
+    "Accept-Encoding": "identity",
+    "Accept": "*/*",
+}
+"""What every request says, if it does not say otherwise."""
 
 _ANSWER: Final = re.compile(rb"HTTP/1\.[01] [2-9]")  # the head of an answer that is not 1xx
 _LOOK_SECONDS: Final = 0.25  # while the archive takes nothing: how often to look for an early answer
@@ -70,19 +77,11 @@ class ProxyRoute:
     authorization: bytes | None = field(default=None, repr=False)
 
 
-def strict_client(transport: Transport) -> httpx.Client:
-    """Make a client that follows no redirect, keeps no cookie and takes nothing from the environment."""
-    return httpx.Client(
-        transport=transport,
-        trust_env=False,
-        follow_redirects=False,
-        cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=())),
-        headers={"User-Agent": f"dicomsync/{__version__}", "Accept-Encoding": "identity"},
-    )
-
-
 class Transport(httpx.BaseTransport):
-    """HTTP/1.1 over bounded streams: no proxy but `proxy`, no redirects, no retries.
+    """HTTP/1.1 over bounded streams: no proxy but `proxy`, no redirects, no retries, no cookies.
+
+    Requests are handed to it as they are. A client of httpx's around it would only have to be kept from
+    following redirects and keeping cookies, and takes a quarter of a request's processor time (90 of 360 µs).
 
     `ssl_context` None is for plain http. Threads share it and never wait for one another.
     """
@@ -100,6 +99,7 @@ class Transport(httpx.BaseTransport):
             "retries": 0,
             "network_backend": _Backend(),
         }
+        self._is_closed = False
         if proxy is None:
             self._pool = httpcore.ConnectionPool(**settings)
         else:
@@ -110,6 +110,8 @@ class Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and give its answer, the body still to be read; raises httpx's exceptions."""
+        if self._is_closed:  # httpcore's pool would open another connection
+            raise RuntimeError("this transport was closed: it sends nothing any more")
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -132,10 +134,12 @@ class Transport(httpx.BaseTransport):
             headers=answer.headers,
             stream=_AnswerStream(answer),
             extensions={key: answer.extensions[key] for key in ("http_version", "network_stream")},
+            request=request,
         )
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, for good."""
+        self._is_closed = True
         self._pool.close()
 
 
@@ -231,7 +235,8 @@ class _Stream(httpcore.NetworkStream):
         if self._is_tls:
             self._socket.settimeout(limit.left())
             return self._socket.send(rest)
-        self._socket.setblocking(False)
+        if self._socket.gettimeout() != 0:  # else it is so already: a system call less
+            self._socket.setblocking(False)
         try:
             return self._socket.send(rest)
         except BlockingIOError:

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 from hypothesis import strategies as st
 
 from dicomsync import rules
-from dicomsync.dicomweb import multipart
+from dicomsync.dicomweb import dicomjson, multipart
+from dicomsync.dicomweb import response as store_response
 from dicomsync.dicomweb.dicomjson import rows, stream_rows, uid, value
 from dicomsync.dicomweb.response import StoreResponse, parse
 from dicomsync.errors import BadAnswer
@@ -247,6 +249,57 @@ def what_an_archive_says_can_be_kept_and_shown(drawn: tuple[bytes, str]) -> None
     for text in texts:
         assert text.isprintable()
         assert len(text.encode()) <= 4 * 2048
+
+
+def _written(pairs: list[tuple[str, str]]) -> str:
+    return "{" + ",".join(f"{json.dumps(name)}:{value}" for name, value in pairs) + "}"
+
+
+_written_trees = st.recursive(
+    _leaves.map(json.dumps),
+    lambda t: (
+        st.lists(t, max_size=2).map(lambda found: f"[{','.join(found)}]")
+        | st.lists(st.tuples(st.sampled_from(_TAGS), t), max_size=4).map(_written)
+    ),
+    max_leaves=12,
+)
+_values = st.lists(st.sampled_from(['"1.2.3"', '"1.2.4 "', '"a\\u0007b"', "45070", "null"]), max_size=2)
+_plain = _values.map(lambda found: f'{{"vr":"UI","Value":[{",".join(found)}]}}')
+_attributes = _plain | _plain | _written_trees
+_named = st.just([("00081155", '{"vr":"UI","Value":["1.2.3"]}')])
+_more = st.lists(st.tuples(st.sampled_from(_TAGS[4:12]), _attributes), max_size=3)
+_items = st.tuples(_named | st.just([]), _more).map(lambda found: _written([*found[0], *found[1]]))
+_sequences = st.lists(_items, min_size=1, max_size=3).map(
+    lambda found: f'{{"vr":"SQ","Value":[{",".join(found)}]}}'
+)
+_stored = st.tuples(st.just("00081199"), _sequences).map(lambda found: [found])
+_others = st.lists(st.tuples(st.sampled_from(_TAGS[:4] + _TAGS[10:13]), _sequences), max_size=2)
+written = st.tuples(_stored, _others).map(lambda found: _written([*found[0], *found[1]]))
+"""JSON as somebody writes it who gives a name twice, or a tag in small letters."""
+
+
+def _name_by_name(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    for name, said in pairs:
+        kept[name] = said if kept.get(name, said) == said else dicomjson._AMBIGUOUS
+    return kept
+
+
+def _upper(found: dict[str, object]) -> dict[str, object]:
+    return _name_by_name([(name.upper() if len(name) == 8 else name, value) for name, value in found.items()])
+
+
+@promised(written | _written_trees)
+def what_is_read_at_a_glance_is_what_is_read_name_by_name(text: str) -> None:
+    body = text.encode("utf-8", "surrogatepass")
+    at_a_glance = parse(body), rows(body)
+    reader = json.JSONDecoder(object_pairs_hook=_name_by_name, parse_constant=lambda _: None)
+    with (
+        mock.patch.object(dicomjson, "_JSON", reader),
+        mock.patch.object(dicomjson, "_tags_upper", _upper),
+        mock.patch.object(store_response, "_PLAIN", frozenset()),
+    ):
+        assert at_a_glance == (parse(body), rows(body))
 
 
 # searches and metadata

@@ -99,7 +99,7 @@ class Site:
             self.stack.enter_context(mock.patch(f"{room}.os", seen))
         self.mirrors.patch(self.stack)
         self.stack.enter_context(mock.patch("dicomsync.scan.time", clock))
-        self.stack.enter_context(mock.patch("dicomsync.jobs.CHUNK_BYTES", 512))
+        self.stack.enter_context(mock.patch("dicomsync.copies.CHUNK_BYTES", 512))
         self.stack.enter_context(mock.patch.object(dicomweb, "client_for", return_value=self.archive))
         self.stack.enter_context(mock.patch.object(opening, "sqlite3", Module(self.faults)))
         self.stack.enter_context(mock.patch.object(opening, "migrate", migrate))
