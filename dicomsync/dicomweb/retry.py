@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable
-from itertools import count
 from typing import Final, ParamSpec, TypeVar
+
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from ..errors import NoAnswer
 
@@ -28,20 +33,17 @@ def safe_to_repeat(error: BaseException) -> bool:
 def short_retries(tries: int, seconds: float, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Ask, and repeat what is safe to repeat: at most `tries` times, begun within `seconds`.
 
-    The last error is raised as it is. What is called must make its body anew each time.
-
-    A loop and not tenacity, which keeps each error in a circle with its traceback, and so the body of the
-    request, until garbage is collected; for one that succeeds it takes 50 µs.
+    The last error is raised. What is called must make its body anew each time.
     """
-    began = time.monotonic()
-    for tried in count(1):
-        try:
-            return ask(*args, **kwargs)
-        except NoAnswer as error:
-            longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (tried - 1))
-            wait_seconds = random.uniform(0, longest)  # noqa: S311 - so that not all come at once
-            is_late = time.monotonic() + wait_seconds - began >= seconds
-            if tried >= tries or is_late or not safe_to_repeat(error):
-                raise
-        time.sleep(wait_seconds)
-    raise AssertionError  # the loop has no end
+    retrying = Retrying(
+        retry=retry_if_exception(safe_to_repeat),
+        stop=stop_after_attempt(max(1, tries)) | stop_before_delay(seconds),
+        wait=wait_random_exponential(multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS),
+        reraise=True,
+    )
+    try:
+        return retrying(ask, *args, **kwargs)
+    except NoAnswer as error:
+        # tenacity keeps it in a circle: with its traceback the request's body would be a part of that, and
+        # stay until garbage is collected.
+        raise error.with_traceback(None) from None

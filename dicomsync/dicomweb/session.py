@@ -241,8 +241,10 @@ class Session:
             )
             answer = self._transport.handle_request(request)
         except FAILURES as error:
-            raise _no_answer(error, body) from None
-        return Exchange(answer, limit, body, archive), answer
+            failure = _no_answer(error, body)
+        else:
+            return Exchange(answer, limit, body, archive), answer
+        raise failure  # not with httpx's error behind it: that would keep the piece that was being sent
 
 
 class _Upload:
