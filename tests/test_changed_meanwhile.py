@@ -112,3 +112,18 @@ def test_what_cannot_be_read_in_a_files_place_is_told_as_a_change(
     path.unlink()
     other(path)
     assert jobs.digest(((bytes(path), key),)) == (Changed(StatKey.of(path.stat())),)
+
+
+def test_a_pipe_in_a_files_place_loses_nothing_of_what_waits_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "1.dcm"
+    path.write_bytes(b"a" * 250)
+    key = StatKey.of(path.stat())
+    path.unlink()
+    os.mkfifo(path)
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        os.write(pipe, b"somebody's")
+        assert jobs.digest(((bytes(path), key),)) == (Changed(StatKey.of(path.stat())),)
+        assert os.read(pipe, 100) == b"somebody's"
+    finally:
+        os.close(pipe)
