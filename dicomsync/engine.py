@@ -31,8 +31,6 @@ from dicomsync.suspects import Suspects
 from dicomsync.work import Pace, Work
 
 if TYPE_CHECKING:
-    from dicomsync import orders, resolution
-    from dicomsync.mirror_orders import MirrorOrder
     from dicomsync.visits import Visit
 
 T = TypeVar("T")
@@ -75,8 +73,8 @@ class Engine:
         deletions: Rules | None = None,
         trash: bytes = b"",
     ) -> None:
-        self._ledger = ledger
-        self._pace = pace
+        self.ledger = ledger
+        self.pace = pace
         self._hands = hands
         self._inbox: queue.SimpleQueue[tuple[Work, Future[object]]] = queue.SimpleQueue()
         self._waiting: list[tuple[Work, Future[object]]] = []
@@ -116,13 +114,13 @@ class Engine:
 
     def begin(self, now: Moment) -> None:
         """Take over what an earlier process left, and begin a pass over every folder."""
-        with self._ledger.transaction():
+        with self.ledger.transaction():
             self.delivery.begin(now)
             self._suspects.begin()
             self._begin_mirroring(now)
             self._reschedule()
-            self._studies_before = self._ledger.studies()
-            self._due_before = self._ledger.waiting()
+            self._studies_before = self.ledger.studies()
+            self._due_before = self.ledger.waiting()
 
     def _begin_mirroring(self, now: Moment) -> None:
         folders = [intake.folder for intake in self._watching]
@@ -138,7 +136,7 @@ class Engine:
             self._ordered.append(self._orders.get_nowait())
         self.delivery.traffic.begin_turn()
         try:
-            with self._ledger.transaction():
+            with self.ledger.transaction():
                 for work, future in self._waiting:
                     work.record(future.result(), now)
                 answers = [order.answer(now) for order in self._ordered]
@@ -187,8 +185,7 @@ class Engine:
         with suppress(queue.Empty):
             self._waiting.append(self._inbox.get(timeout=seconds))
 
-    # What commands ask. The rooms for that are imported with the first one who asks: they are a twelfth of
-    # all that a backfill would import.
+    # what commands ask: see `commanded`
 
     def order(self, act: Callable[[Moment], T]) -> Future[T]:
         """Have `act` done in the loop, inside a turn's transaction; any thread may ask.
@@ -201,23 +198,14 @@ class Engine:
         self.wake()
         return order.future
 
-    def retry(self, wanted: orders.Retry, now: Moment) -> orders.Retried:
-        """Let what is wanted be tried again at once; belongs into an `order`."""
-        from dicomsync import orders
-
-        retried = orders.retry(self._ledger, wanted, self._pace.at(now), now.wall)
-        self.hint(retried.directories)
-        self.delivery.hurry(now)
-        return retried
-
     def visit(self, folders: Sequence[Folder], now: Moment) -> Visit:
         """Look into these folders at once, for a person; belongs into an `order`."""
         from dicomsync import visits
 
-        pace = replace(self._pace, once=True)
+        pace = replace(self.pace, once=True)
 
         def make(folder: Folder) -> Intake:
-            intake = Intake(self._ledger, folder, pace, self._luck, self._suspects)
+            intake = Intake(self.ledger, folder, pace, self._luck, self._suspects)
             self.intakes.append(intake)
             return intake
 
@@ -226,52 +214,6 @@ class Engine:
         self.delivery.hurry(now)
         self._visits.append(visit)
         return visit
-
-    def withdraw(self, order: orders.Withdraw, now: Moment) -> int:
-        """Let go of what a person is having deleted; belongs into an `order`, and `settle` after it."""
-        from dicomsync import orders
-
-        del now
-        if self.delivery.traffic.about(order.study):
-            raise orders.being_sent()
-        return orders.withdraw(self._ledger, order)
-
-    def settle(self, order: orders.Settle, now: Moment) -> int:
-        """Record what came of a person's deletion; belongs into an `order`."""
-        from dicomsync import orders
-
-        return orders.settle(self._ledger, order, now.wall)
-
-    def resolve(self, order: resolution.Resolve, now: Moment) -> int:
-        """Record what a person decides about conflicts; belongs into an `order`."""
-        from dicomsync import resolution
-
-        begins = order.step in (resolution.Step.BEGIN, resolution.Step.FIRST)
-        if begins and any(map(self.delivery.traffic.about, resolution.studies(self._ledger, order))):
-            raise resolution.moving()
-        return resolution.resolve(self._ledger, order, self._pace.at(now), now.wall)
-
-    def saw(self, order: orders.Saw, now: Moment) -> int:
-        """Record what a person's `verify` saw in the archive; belongs into an `order`."""
-        from dicomsync import orders
-
-        del now
-        return orders.saw(self._ledger, order)
-
-    def heal(self, order: orders.Heal, now: Moment) -> int:
-        """Let what the archive has lost be stored again; belongs into an `order`."""
-        from dicomsync import orders
-
-        return orders.heal(self._ledger, order, self._pace.at(now), now.wall)
-
-    def mirrored(self, order: MirrorOrder, now: Moment) -> int:
-        """Do what a person orders about mirrored deletions; belongs into an `order`."""
-        from dicomsync import mirror_orders
-
-        done = mirror_orders.carry_out(self._ledger, order, self._pace.at(now), now.wall)
-        if isinstance(order, mirror_orders.Enrol):
-            self.mirroring.evidence.enrolled()
-        return done
 
     def leave(self, visit: Visit) -> None:
         """Follow a visit no more; what it began goes on. Any thread may say so."""
@@ -304,8 +246,8 @@ class Engine:
 
     def part(self) -> None:
         """Take leave in good order: nothing that is being read now is to be suspected of anything."""
-        with suppress(LedgerProblem), self._ledger.transaction():
-            self._ledger.forget_readings()
+        with suppress(LedgerProblem), self.ledger.transaction():
+            self.ledger.forget_readings()
 
     def hint(self, directories: Iterable[bytes], *, everywhere: bool = False) -> None:
         """Take directories that a watcher found worth a look; `everywhere` asks for full passes."""
@@ -336,7 +278,7 @@ class Engine:
     @property
     def nothing_new(self) -> bool:
         """Whether all that was listed so far is as the ledger has it, and nothing waits to be stored."""
-        return all(intake.nothing_new for intake in self.intakes) and not self._ledger.count(*DUE)
+        return all(intake.nothing_new for intake in self.intakes) and not self.ledger.count(*DUE)
 
     @property
     def hanging(self) -> int:
@@ -359,8 +301,8 @@ class Engine:
     @property
     def finished(self) -> bool:
         """Whether nothing is left that a machine can do."""
-        due = DUE if self._pace.stores else (InstanceState.UNCONFIRMED,)
-        return self.idle and not (self._pace.sends and self._ledger.count(*due))
+        due = DUE if self.pace.stores else (InstanceState.UNCONFIRMED,)
+        return self.idle and not (self.pace.sends and self.ledger.count(*due))
 
     @property
     def moved(self) -> tuple[int, ...]:
@@ -373,16 +315,16 @@ class Engine:
         """Say how far this run is."""
         studies, instances, size_bytes = self._due_before
         delivery = self.delivery
-        total = studies + self._ledger.studies() - self._studies_before
+        total = studies + self.ledger.studies() - self._studies_before
         return Progress(
             any(intake.passes.under_way for intake in self.intakes),
-            max(0, total - self._ledger.due_study_count()),
+            max(0, total - self.ledger.due_study_count()),
             total,
             delivery.settled,
             instances + sum(intake.enrolment.enrolled for intake in self.intakes),
             delivery.settled_bytes,
             size_bytes + sum(intake.enrolment.enrolled_bytes for intake in self.intakes),
-            self._ledger.count(InstanceState.UNCONFIRMED),
+            self.ledger.count(InstanceState.UNCONFIRMED),
             delivery.circuit.words,
         )
 
@@ -396,9 +338,9 @@ class Engine:
     def _lost(self, file_id: int, sight: Sight, now: Moment) -> None:
         """Give a file that could not supply its instance back to the folder it is in."""
         if file_id < 0:
-            self._ledger.copy_lost(-file_id)
+            self.ledger.copy_lost(-file_id)
             return
-        found = self._ledger.file(file_id)
+        found = self.ledger.file(file_id)
         self._intake_of(found[1] if found else b"").looks.lost(file_id, sight, now)
 
     def _hangs(self, path: bytes) -> bool:
@@ -422,23 +364,23 @@ class Engine:
         future.add_done_callback(lambda done: self._inbox.put((work, done)))
 
     def _reschedule(self) -> None:
-        for study, quiet_at in self._ledger.touched_studies():
+        for study, quiet_at in self.ledger.touched_studies():
             due_at = batching.due_at(
-                study.first_at, quiet_at, study.pending, study.pending_bytes, self._pace.caps
+                study.first_at, quiet_at, study.pending, study.pending_bytes, self.pace.caps
             )
-            self._ledger.schedule(study.study_id, study.first_at, due_at)
+            self.ledger.schedule(study.study_id, study.first_at, due_at)
 
     def _pause_seconds(self, now: Moment) -> float:
         moments = [now.mono + LONGEST_WAIT_SECONDS]
         moments += [at for intake in self.intakes if (at := intake.next_at(now)) is not None]
         if (mirrors_at := self.mirroring.next_at()) is not None:
             moments.append(mirrors_at)
-        if self._pace.sends and not self.delivery.circuit.closed:
+        if self.pace.sends and not self.delivery.circuit.closed:
             moments += [at for at in [self.delivery.probe_at()] if at is not None]
-        elif self._pace.sends and self.delivery.traffic.free:
-            due = self._ledger.next_due()
+        elif self.pace.sends and self.delivery.traffic.free:
+            due = self.ledger.next_due()
             if due is not None:
-                moments.append(now.mono + due - self._pace.at(now))
+                moments.append(now.mono + due - self.pace.at(now))
         return max(SHORTEST_WAIT_SECONDS, min(moments) - now.mono)
 
 

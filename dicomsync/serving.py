@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dicomsync import orders, resolution
+from dicomsync import commanded, orders, resolution
 from dicomsync.config import Config
 from dicomsync.engine import Engine
 from dicomsync.errors import DicomsyncError, UsageProblem
 from dicomsync.ledger import Reader
 from dicomsync.mirror_orders import Approve, Cancel, Enrol, Undo
+from dicomsync.model import Moment
 from dicomsync.wiring import archive_of, folders_of, keep_out
 
 Message = dict[str, Any]
@@ -49,20 +50,20 @@ class Desk:
             )
         match order:
             case orders.Retry():
-                retried = _done(engine.order(partial(engine.retry, order)))
+                retried = _carried_out(engine, commanded.retry, order)
                 yield {"retried": asdict(replace(retried, directories=())), "last": True}
             case orders.Withdraw():
-                yield {"instances": _done(engine.order(partial(engine.withdraw, order))), "last": True}
+                yield {"instances": _carried_out(engine, commanded.withdraw, order), "last": True}
             case orders.Settle():
-                yield {"instances": _done(engine.order(partial(engine.settle, order))), "last": True}
+                yield {"instances": _carried_out(engine, commanded.settle, order), "last": True}
             case resolution.Resolve():
-                yield {"instances": _done(engine.order(partial(engine.resolve, order))), "last": True}
+                yield {"instances": _carried_out(engine, commanded.resolve, order), "last": True}
             case orders.Saw():
-                yield {"alarms": _done(engine.order(partial(engine.saw, order))), "last": True}
+                yield {"alarms": _carried_out(engine, commanded.saw, order), "last": True}
             case orders.Heal():
-                yield {"healed": _done(engine.order(partial(engine.heal, order))), "last": True}
+                yield {"healed": _carried_out(engine, commanded.heal, order), "last": True}
             case Enrol() | Approve() | Cancel() | Undo():
-                yield {"instances": _done(engine.order(partial(engine.mirrored, order))), "last": True}
+                yield {"instances": _carried_out(engine, commanded.mirrored, order), "last": True}
             case orders.Backfill():
                 yield from self._backfill(engine, order)
 
@@ -90,6 +91,10 @@ class Desk:
                 time.sleep(max(LOOK_SECONDS, REST_TIMES * (time.monotonic() - began)))
         finally:
             engine.leave(visit)
+
+
+def _carried_out(engine: Engine, act: Callable[[Engine, Any, Moment], T], order: object) -> T:
+    return _done(engine.order(partial(act, engine, order)))
 
 
 def _done(future: Future[T]) -> T:

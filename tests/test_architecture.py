@@ -71,16 +71,16 @@ MAP: dict[str, str] = {
     "evidence": "deletion delivery dicomweb handles intake ledger model passes removal roots work",
     "mirroring": "deletion delivery evidence handles intake jobs ledger model pacing removal rules work",
     "verify": "dicomweb errors handles jobs ledger model orders pacing rules",
-    "engine": "audit batching deletion delivery dicomweb errors intake ledger mirror_orders"
-    " mirroring model orders passes"
-    " resolution scan suspects visits work",
+    "engine": "audit batching deletion delivery dicomweb errors intake ledger mirroring model passes"
+    " scan suspects visits work",
+    "commanded": "engine mirror_orders model orders resolution",
     "wiring": "alerting alerts batching concerns config deletion dicomweb errors hands model mounts"
     " receivers",
     "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
     " ledger model pacing resolution rules scan words",
-    "serving": "config engine errors ledger mirror_orders orders resolution wiring",
+    "serving": "commanded config engine errors ledger mirror_orders model orders resolution wiring",
     "handover": "config control engine errors ledger mirror_orders model orders resolution scan"
     " service visits wiring",
     "daemon": "concerns config control dicomweb engine errors handles hands ledger model notify pacing"

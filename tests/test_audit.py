@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dicomsync import explain, facts, orders, status
+from dicomsync import commanded, explain, facts, orders, status
 from dicomsync.dicomweb import Failed, Referenced, StoreResponse
 from dicomsync.errors import UsageProblem
 from dicomsync.model import InstanceState, Seen, Sighting
@@ -266,8 +266,8 @@ def test_a_backfill_leaves_the_checks_to_the_daemon(tmp_path: Path, monkeypatch:
 
 
 def order(world: World, wanted: orders.Saw | orders.Heal) -> int:
-    act = world.engine.saw if isinstance(wanted, orders.Saw) else world.engine.heal
-    future = world.engine.order(lambda now: act(wanted, now))  # type: ignore[arg-type]  # the test's own shorthand
+    act = commanded.saw if isinstance(wanted, orders.Saw) else commanded.heal
+    future = world.engine.order(lambda now: act(world.engine, wanted, now))  # type: ignore[arg-type]  # the test's own shorthand
     world.engine.turn(world.now)
     return future.result(0)
 
@@ -307,7 +307,7 @@ def test_only_what_is_missing_and_held_by_a_file_can_be_healed(world: World) -> 
 
 def test_what_a_person_deleted_is_neither_missing_nor_healed(world: World) -> None:
     ids = lose(world, ONE)
-    world.engine.order(lambda now: world.engine.withdraw(orders.Withdraw(STUDY), now))
+    world.engine.order(lambda now: commanded.withdraw(world.engine, orders.Withdraw(STUDY), now))
     world.turns()
     assert order(world, orders.Heal(ids)) == 0
     assert facts.snapshot(world.reader, 0)["lost"]["missing"] == 0

@@ -160,7 +160,7 @@ def test_requests_of_the_peer_are_as_large_as_ours_at_most(tmp_path: Path) -> No
     for number in range(120):
         (tmp_path / f"{number:03}.dcm").touch()
     groups = list(by_dicomweb_client.groups([str(path) for path in paths_in(tmp_path)]))
-    assert [len(group) for group in groups] == [50, 50, 20]
+    assert [len(group) for group in groups] == [100, 20]
 
 
 def test_the_command_prints_what_a_program_can_read(

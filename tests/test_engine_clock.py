@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dicomsync import orders
+from dicomsync import commanded, orders
 from dicomsync.model import FileState, Moment
 
 from .world import STUDY, World, breaks
@@ -176,11 +176,13 @@ def test_a_deletion_that_was_cut_short_and_undone_after_the_clock_was_set_back_w
     put(world)
     world.passes(30)
     assert world.states() == {"unconfirmed": 1, "file ready": 1}
-    world.engine.order(lambda now: world.engine.withdraw(orders.Withdraw(STUDY), now))
+    world.engine.order(lambda now: commanded.withdraw(world.engine, orders.Withdraw(STUDY), now))
     world.turns()
     assert world.states() == {"deleting": 1, "file ready": 1}
     jump(world, -DAY)
     world.again()
-    world.engine.order(lambda now: world.engine.settle(orders.Settle(STUDY, None, None, deleted=False), now))
+    world.engine.order(
+        lambda now: commanded.settle(world.engine, orders.Settle(STUDY, None, None, deleted=False), now)
+    )
     world.passes(1200)
     assert world.states() == {"stored": 1, "file ready": 1}

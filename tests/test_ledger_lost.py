@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dicomsync import commanded
 from dicomsync.errors import LedgerDamaged, LedgerProblem
 from dicomsync.ledger import Ledger, Reader, damage, opening
 from dicomsync.ledger.guard import SEAL_SECONDS, Seal, set_aside
@@ -155,8 +156,8 @@ def test_a_ledger_that_was_half_made_anew_is_doubted_and_knows_what_a_person_del
     for n in range(3):
         world.put(f"{n}.dcm", f"{STUDY}.{n}", pixel=n)
     world.until_done()
-    assert world.engine.withdraw(Withdraw(STUDY, None, f"{STUDY}.1"), world.now)
-    world.engine.settle(Settle(STUDY, None, f"{STUDY}.1", deleted=True), world.now)
+    assert commanded.withdraw(world.engine, Withdraw(STUDY, None, f"{STUDY}.1"), world.now)
+    commanded.settle(world.engine, Settle(STUDY, None, f"{STUDY}.1", deleted=True), world.now)
     del world.archive.held[f"{STUDY}.1"]
     sent = len(world.archive.requests)
     world.die()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dicomsync import orders
+from dicomsync import commanded, orders
 from dicomsync.errors import DicomsyncError, LedgerProblem, UsageProblem
 from dicomsync.ledger import Scope
 from dicomsync.model import FileState, Folder, InstanceState, Moment
@@ -172,7 +172,9 @@ def test_an_order_is_done_only_when_it_is_committed(world: World) -> None:
 
 
 def retry(world: World, **wanted: Any) -> orders.Retried:
-    found: orders.Retried = order(world, lambda now: world.engine.retry(orders.Retry(**wanted), now))
+    found: orders.Retried = order(
+        world, lambda now: commanded.retry(world.engine, orders.Retry(**wanted), now)
+    )
     return found
 
 
@@ -303,13 +305,13 @@ def test_held_files_are_looked_at_again(world: World) -> None:
 
 def withdraw(world: World, **of: str) -> int:
     wanted = orders.Withdraw(STUDY, of.get("series"), of.get("sop"))
-    found: int = order(world, lambda now: world.engine.withdraw(wanted, now))
+    found: int = order(world, lambda now: commanded.withdraw(world.engine, wanted, now))
     return found
 
 
 def settle(world: World, *, deleted: bool, **of: str) -> int:
     wanted = orders.Settle(STUDY, of.get("series"), of.get("sop"), deleted)
-    found: int = order(world, lambda now: world.engine.settle(wanted, now))
+    found: int = order(world, lambda now: commanded.settle(world.engine, wanted, now))
     return found
 
 
@@ -347,7 +349,7 @@ def test_only_the_instance_or_series_named_is_marked(stored: World) -> None:
 
 def test_a_study_that_nobody_knows_is_no_case_for_the_ledger(stored: World) -> None:
     wanted = orders.Withdraw("9.9.9")
-    assert order(stored, lambda now: stored.engine.withdraw(wanted, now)) == 0
+    assert order(stored, lambda now: commanded.withdraw(stored.engine, wanted, now)) == 0
 
 
 def test_nothing_is_marked_while_it_is_being_sent(world: World) -> None:

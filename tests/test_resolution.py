@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dicomsync import commanded
 from dicomsync.dicomweb.response import parse
 from dicomsync.errors import DicomsyncError
 from dicomsync.ledger import Conflict
@@ -53,7 +54,7 @@ def take(world: World, step: Step, instance_id: int, word: str = "") -> int:
     order = Resolve.one(step, instance_id, word)
 
     def act(now: Moment) -> int:
-        return world.engine.resolve(order, now)
+        return commanded.resolve(world.engine, order, now)
 
     future = world.engine.order(act)
     world.turns()

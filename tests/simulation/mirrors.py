@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from dicomsync import mirror_orders, roots
+from dicomsync import commanded, mirror_orders, roots
 from dicomsync.deletion import Rules
 from dicomsync.mirror_orders import MirrorOrder
 from dicomsync.model import MARKER, Folder, Mirror
@@ -116,7 +116,7 @@ class Mirrors:
     ) -> None:
         engine = self._site.engine
         if engine is not None:
-            self._orders.append((engine.order(partial(engine.mirrored, order)), done, recorded))
+            self._orders.append((engine.order(partial(commanded.mirrored, engine, order)), done, recorded))
 
     def settle(self) -> None:
         """Take what became of orders."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-from dicomsync import dicomweb, orders
+from dicomsync import commanded, dicomweb, orders
 from dicomsync.batching import Caps
 from dicomsync.engine import Engine
 from dicomsync.errors import DicomsyncError, LedgerInUse, LedgerProblem
@@ -308,7 +308,7 @@ class Site:
     def retry(self, wanted: orders.Retry) -> None:
         """`dicomsync retry`."""
         if self.engine is not None:
-            self.engine.order(partial(self.engine.retry, wanted))
+            self.engine.order(partial(commanded.retry, self.engine, wanted))
 
     def visit(self, place: bytes) -> None:
         """`dicomsync backfill PLACE`, beside the daemon."""
@@ -323,7 +323,7 @@ class Site:
         if self.engine is not None:
             blob = blobs.universe()[which % len(blobs.universe())]
             order = orders.Withdraw(blob.study, *((blob.series, blob.sop) if which % 3 else ()))
-            self.deleting.append((order, self.engine.order(partial(self.engine.withdraw, order))))
+            self.deleting.append((order, self.engine.order(partial(commanded.withdraw, self.engine, order))))
 
     def _settle_deletions(self) -> None:
         """Its other half: delete there, and record what came of it."""
@@ -343,7 +343,7 @@ class Site:
                     self.archive.late = [one for one in self.archive.late if one[1] != uid]
                     self.archive.remove(uid)
             settle = orders.Settle(order.study, order.series, order.sop, deleted)
-            engine.order(partial(engine.settle, settle))
+            engine.order(partial(commanded.settle, engine, settle))
             if deleted:
                 self.oracle.person_deleted(meant)
 
@@ -351,7 +351,7 @@ class Site:
         """A person repeats what a crash cut short, and leaves it as it was."""
         assert self.engine is not None
         for study in {blob.study for blob in blobs.universe()}:
-            self.engine.settle(orders.Settle(study, None, None, deleted=False), now)
+            commanded.settle(self.engine, orders.Settle(study, None, None, deleted=False), now)
 
     # time
 
@@ -397,7 +397,7 @@ class Site:
             with suppress(sqlite3.Error):
                 due = self.ledger.next_due()
                 if due is not None:
-                    moments.append(self.mono + due - engine._pace.at(self.now))
+                    moments.append(self.mono + due - engine.pace.at(self.now))
         # what is due already and did not happen now waits for something else
         return max(0.5, min(at for at in moments if at > self.mono + 0.001) - self.mono)
 
