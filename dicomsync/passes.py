@@ -74,8 +74,9 @@ class Pass:
         return len(self.unread)
 
     def digest(self, listing: scan.Listing) -> bytes:
-        """Give what a listing is known by once it agrees: it, and its folder; b"" for a part of one."""
-        return listing.digest and listing.digest + self.place.to_bytes(8, "big")
+        """Give what a listing is known by once it agrees: it, and its folder; b"" where it is not whole."""
+        whole = listing.digest if not listing.problem else b""
+        return whole and whole + self.place.to_bytes(8, "big")
 
 
 class Observer(Protocol):
@@ -310,12 +311,11 @@ class Passes:
         known = self._ledger.agreed(listing.directory, one.number, nested=nested) if digest else None
         if known is None or known[1] != digest:
             return False
-        directory_id = known[0]
-        one.agreed.append((directory_id, listing.mtime_ns))
+        one.agreed.append((known[0], listing.mtime_ns))
         if len(one.agreed) >= MARKED_AT_ONCE:
             self._mark(one)
-        self._readable(one, directory_id, listing, now)
-        self._agreed(directory_id)
+        self._readable(one, known[0], listing, now)
+        self._agreed(known[0])
         return True
 
     def _mark(self, one: Pass) -> None:

@@ -108,6 +108,16 @@ def test_a_pass_that_dies_before_it_is_recorded_has_lost_nothing(
     assert world.states() == {"stored": 3, "file ready": 3, "file ignored": 1}
 
 
+def test_a_folder_that_is_not_where_it_was_is_told_though_its_listing_is_as_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "away", lambda _ground: "Input/output error")
+    world.again()
+    world.turns()
+    assert world.engine.intakes[0].passes.unreadable == {os.fsencode(world.folder): "Input/output error"}
+    assert world.states() == {"stored": 3, "file ready": 3, "file ignored": 1}
+
+
 def test_after_what_agreed_a_step_reads_more_and_after_anything_else_as_ever(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

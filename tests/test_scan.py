@@ -364,7 +364,7 @@ def test_a_directory_that_became_something_else_between_two_steps_is_not_entered
 @pytest.mark.parametrize(
     "exclude", [(), ("*.tmp", "*.part"), ("*.tmp.dcm",), ("*m",), ("*",), ("~*", "*.tmp")]
 )
-@pytest.mark.parametrize("include", [("*.dcm",), ("*.dcm", "*.IMA"), ("*",), ("IM*",), ("IM*", "*.dcm")])
+@pytest.mark.parametrize("include", [(), ("*.dcm",), ("*.dcm", "*.IMA"), ("*",), ("IM*",), ("IM*", "*.dcm")])
 def test_a_name_is_wanted_that_matches_what_is_included_and_nothing_that_is_excluded(
     include: tuple[str, ...], exclude: tuple[str, ...]
 ) -> None:
@@ -376,6 +376,13 @@ def test_a_name_is_wanted_that_matches_what_is_included_and_nothing_that_is_excl
         and not any(fnmatch(name.lower(), one.lower()) for one in exclude)
     ]
     assert [name for name in asked if names.chooser(include, exclude)(name)] == wanted
+    left = names.sieve(include, exclude)
+    assert left(asked) == wanted
+    assert left(wanted) == wanted
+    for name in asked:
+        assert left([name]) == [one for one in wanted if one == name]
+        assert left([name, "1.dcm"]) == [one for one in (name, "1.dcm") if one in wanted]
+    assert left([]) == []
 
 
 def test_files_that_vanish_between_listing_and_look_are_left_out(
