@@ -1,7 +1,7 @@
 """How much at once: requests on their way, and how large, as an archive and the way to it stand it. Pure.
 
 As TCP finds its window: one more as long as that makes it faster, half as many when the archive is in trouble
-or has become slow. A window is a value; each answer gives the next one.
+or has become slow, one less while it is us who are slow. A window is a value; each answer gives the next one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ ROUND_ANSWERS = 2  # times the requests on their way: so many answers are a roun
 GAIN = 0.4  # of what one request more could bring it must bring to be kept: less is noise
 REST_ROUNDS = 8  # between two trials of one more that made nothing faster
 SLOW = 0.5  # of the rate of before: that is not noise, the archive has become slow
+OURS = 0.3  # of its time an answer waits for us: more requests would only crowd our processor
+MANY = 20  # instances: with fewer it is our disk that is waited for, and answers share its commits
+FEWEST = 2  # requests that are left then: one is read while the other one is answered
 LONG_SECONDS = 30.0  # a request that takes longer is too large: all of it is lost when it breaks off
 SMALLEST_SHARE = 1 / 64
 SHARE_STEP = 1 / 8
@@ -21,12 +24,21 @@ INSTANCE_BYTES = 500_000  # an instance costs an archive about as much as so man
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One request that was answered: what it held, how long it took, and how many were on their way."""
+    """One request that was answered: what it held, how long it took, and how many were on their way.
+
+    `waited_seconds` of that it waited for us: to begin, or for its answer to be recorded.
+    """
 
     instances: int
     size_bytes: int
     seconds: float
     abreast: int
+    waited_seconds: float = 0.0
+
+    @property
+    def waited_for_us(self) -> bool:
+        """Whether it is our processor that is slow, and not the archive."""
+        return self.instances >= MANY and self.waited_seconds > OURS * self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,9 @@ class Window:
         window = self._sized(one.seconds)
         if one.abreast < self.requests:
             return window
+        if one.waited_for_us and self.requests > FEWEST:
+            few = self.requests - 1
+            return Window(self.most, few, few, window.share, rests=REST_ROUNDS)
         window = replace(
             window,
             answers=window.answers + 1,

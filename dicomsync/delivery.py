@@ -283,7 +283,7 @@ class Delivery:
         signal = came.signal or (judged.signal if came.answer or came.silence else None)
         if signal is not None:
             self._learn(signal, now)
-            self.traffic.learn(request, sent, signal, now.mono)
+            self.traffic.learn(request, sent, signal, now.mono, came.seconds)
         if judged.too_large:
             self._halve(sum(due.size_bytes for due in sent), now)
         status = came.answer.status if came.answer else None

@@ -25,7 +25,8 @@ from dicomsync.work import Pace, Work
 
 QUEUED_FILES = 4_000  # no further step of a scan while more than this wait for their header
 HEADERS_A_JOB = 100
-HEADER_JOBS = 2  # one is read while the loop records the other; Python reads no faster on more threads
+HEADER_JOBS = 2  # where a file waits for its disk; elsewhere one, as two would only wait for each other
+SLOW_SECONDS = 0.001  # a file's header from a disk that is waited for; from memory it takes a fiftieth
 _AT_REST = (FileState.READY, FileState.HELD, FileState.IGNORED)
 
 
@@ -74,6 +75,7 @@ class Intake:
         self._closed: set[int] = set()  # directories whose files have all been handed on
         self._out = 0  # jobs handed out and not back, those of passes and looks apart
         self._headers_out = 0
+        self._slow = False  # the disk is waited for
         self._alone = False  # one file is read alone, as a process ended while it was being read
         self._comparing = False
 
@@ -236,7 +238,8 @@ class Intake:
 
     def _plan_headers(self, now: Moment) -> list[Work]:
         works: list[Work] = []
-        while self._queue and self._headers_out < HEADER_JOBS and not self._alone:
+        most = HEADER_JOBS if self._slow else 1
+        while self._queue and self._headers_out < most and not self._alone:
             files, read = self._next_files(now)
             if not files:
                 self._quieten(read, now)
@@ -246,7 +249,9 @@ class Intake:
             self._headers_out += 1
             wanted = tuple((one.path, one.key) for one in files)
             reading = self._suspects.out(wanted)
-            works.append(Work(jobs.read_headers, (wanted,), partial(self._read, reading, files, read)))
+            works.append(
+                Work(jobs.read_headers, (wanted,), partial(self._read, reading, now.mono, files, read))
+            )
         return works
 
     def _next_files(self, now: Moment) -> tuple[list[Candidate], list[int]]:
@@ -278,6 +283,7 @@ class Intake:
     def _read(
         self,
         reading: int,
+        began: float,
         files: Sequence[Candidate],
         read: Sequence[int],
         headers: Sequence[Header],
@@ -286,6 +292,7 @@ class Intake:
         self._out -= 1
         self._headers_out -= 1
         self._alone = False
+        self._slow = now.mono - began > SLOW_SECONDS * len(files)
         self._suspects.back(reading, self.pulse, [(one.path, one.key) for one in files])
         whole: list[tuple[Candidate, Whole]] = []
         for candidate, found in zip(files, headers, strict=True):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from dicomsync import copies, dicomweb, header
@@ -121,7 +122,7 @@ class Stored:
 
     Just one of `answer` (to the store), `silence` (none to the store) and `signal` (the archive could
     not even be asked what it has; nothing was sent) says how it went; none of them if nothing was left
-    to send.
+    to send. `seconds` is what all of it took.
     """
 
     there: frozenset[int] = frozenset()
@@ -131,6 +132,7 @@ class Stored:
     answer: Answer | None = None
     silence: Silence | None = None
     signal: Signal | None = None
+    seconds: float = field(default=0.0, compare=False)
 
 
 class Way(StrEnum):
@@ -157,6 +159,14 @@ def store(
     Only files that are still the ones proved whole are sent. Searching first costs one request and
     keeps an archive that says "stored" while it keeps other content from being believed.
     """
+    began = time.monotonic()
+    came = _stored(archive, batch, way, forgot, by_study)
+    return replace(came, seconds=time.monotonic() - began)
+
+
+def _stored(
+    archive: dicomweb.Archive, batch: tuple[Due, ...], way: Way, forgot: bool, by_study: bool
+) -> Stored:
     ready, lost = _unchanged(batch)
     if not ready:
         return Stored(lost=lost)

@@ -127,17 +127,22 @@ class Traffic:
         """Take down that a request is not on its way any more."""
         self._out.discard(request)
 
-    def learn(self, request: Request, sent: Sequence[Due], signal: Signal, mono: float) -> None:
-        """Learn from how a batch went how much at once the archive takes."""
+    def learn(
+        self, request: Request, sent: Sequence[Due], signal: Signal, mono: float, took_seconds: float
+    ) -> None:
+        """Learn from how a batch went, and how long that took, how much at once serves.
+
+        The rest of the time since it was planned, it has waited for us.
+        """
         before = self._window
         if signal.trouble in (Trouble.BUSY, Trouble.FAILING):
             self._window = before.troubled()
         elif signal.trouble is Trouble.NONE and sent:
             self._remember_there(request.study)
             size_bytes = sum(due.size_bytes for due in sent)
-            self._window = before.after(
-                Answered(len(sent), size_bytes, mono - request.began, request.abreast)
-            )
+            seconds = mono - request.began
+            waited = max(0.0, seconds - took_seconds)
+            self._window = before.after(Answered(len(sent), size_bytes, seconds, request.abreast, waited))
         if (self.at_once, self.share) != (before.requests, before.share):
             log.debug("%d requests at a time, %.3g of a batch", self.at_once, self.share)
 

@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicomsync.congestion import (
+    FEWEST,
     FIRST_REQUESTS,
     LONG_SECONDS,
+    MANY,
+    OURS,
     REST_ROUNDS,
     ROUND_ANSWERS,
     SMALLEST_SHARE,
@@ -124,16 +127,41 @@ def test_answers_that_came_while_fewer_were_on_their_way_say_nothing() -> None:
     assert window == Window.first(8)
 
 
+def waiting(window: Window, instances: int, share: float) -> Answered:
+    """Give an answer that waited for us for a share of its time."""
+    return Answered(instances, BATCH, 0.2, window.requests, 0.2 * share)
+
+
+def test_while_answers_wait_for_our_processor_fewer_go_down_to_two() -> None:
+    window = Window.first(8)
+    for left in (3, 2, FEWEST, FEWEST):
+        window = window.after(waiting(window, MANY, OURS + 0.01))
+        assert (window.requests, window.proved, window.share) == (left, left, 1.0)
+    assert rounds(window, all_parallel, REST_ROUNDS).requests == FEWEST
+    assert rounds(window, all_parallel, 30).requests == 8, "and as many as before once they do not"
+
+
+@pytest.mark.parametrize(
+    ("instances", "share"), [(MANY, OURS - 0.01), (MANY - 1, 1.0)], ids=["hardly", "for a commit they share"]
+)
+def test_answers_that_wait_for_us_a_little_or_for_our_disk_change_nothing(
+    instances: int, share: float
+) -> None:
+    window = Window.first(8)
+    assert window.after(waiting(window, instances, share)).requests == FIRST_REQUESTS
+
+
 @given(
     st.integers(1, 64),
-    st.lists(st.tuples(st.floats(0, 500), st.integers(0, 70), st.booleans()), max_size=300),
+    st.lists(st.tuples(st.floats(0, 500), st.integers(0, 70), st.booleans(), st.floats(0, 1)), max_size=300),
 )
 def test_whatever_comes_the_window_stays_within_its_bounds(
-    most: int, answers: list[tuple[float, int, bool]]
+    most: int, answers: list[tuple[float, int, bool, float]]
 ) -> None:
     window = Window.first(most)
-    for seconds, abreast, troubled in answers:
-        window = window.troubled() if troubled else window.after(Answered(1, 0, seconds, abreast))
+    for seconds, abreast, troubled, waited in answers:
+        answered = Answered(MANY, 0, seconds, abreast, seconds * waited)
+        window = window.troubled() if troubled else window.after(answered)
         assert 1 <= window.requests <= most
         assert 1 <= window.proved <= window.requests
         assert SMALLEST_SHARE <= window.share <= 1.0

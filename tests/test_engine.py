@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dicomsync import intake
 from dicomsync.dicomweb import Failed, Referenced, StoreAnswer, StoreResponse
 from dicomsync.errors import LedgerProblem
 from dicomsync.model import FileState, InstanceState, Moment
@@ -749,3 +750,25 @@ def test_an_archive_that_is_needed_late_is_knocked_at_as_often_as_one_at_the_sta
     assert not delivery.failed_to_reach
     world.passes(60)
     assert delivery.failed_to_reach
+
+
+@pytest.mark.parametrize(("seconds_a_job", "jobs"), [(1.0, 2), (0.001, 1)], ids=["slow", "quick"])
+def test_headers_are_read_two_jobs_at_a_time_only_where_the_disk_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, seconds_a_job: float, jobs: int
+) -> None:
+    monkeypatch.setattr(intake, "HEADERS_A_JOB", 2)
+    for number in range(10):
+        world.put(f"{number}.dcm", f"1.2.3.{number}")
+    world.again()
+    world.hands.kept, world.hands.keeps = [], ("read_headers",)
+    world.turns()
+    (first,) = world.hands.kept
+    world.now = Moment(world.now.wall + seconds_a_job, world.now.mono + seconds_a_job)
+    future, run = first
+    world.hands.kept = []
+    future.set_result(run())
+    world.turns()
+    assert len(world.hands.kept) == jobs
+    world.hands.release()
+    world.until_done()
+    assert world.states() == {"stored": 10, "file ready": 10}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dicomsync.congestion import MANY
 from dicomsync.model import Due
 from dicomsync.pacing import Signal, Trouble
 from dicomsync.traffic import STUDIES_KEPT, Traffic
@@ -19,7 +20,7 @@ def traffic(transfers: int = 4, hangs: bool = False) -> Traffic:
 def stored(found: Traffic, study: str) -> None:
     request = found.send(study, PATHS, 0.0, live=False)
     found.back(request)
-    found.learn(request, [DUE], Signal(), 1.0)
+    found.learn(request, [DUE], Signal(), 1.0, 1.0)
 
 
 def test_a_study_that_the_archive_does_not_have_yet_gets_one_batch_at_a_time() -> None:
@@ -44,8 +45,8 @@ def test_a_batch_that_failed_does_not_show_that_the_study_is_there() -> None:
     found = traffic()
     request = found.send("1.2", PATHS, 0.0, live=False)
     found.back(request)
-    found.learn(request, [DUE], Signal(Trouble.FAILING, "500"), 1.0)
-    found.learn(request, [], Signal(), 1.0)
+    found.learn(request, [DUE], Signal(Trouble.FAILING, "500"), 1.0, 1.0)
+    found.learn(request, [], Signal(), 1.0, 1.0)
     found.send("1.2", PATHS, 0.0, live=False)
     assert not found.may_take("1.2", shared=True)
 
@@ -93,9 +94,9 @@ def test_a_request_stuck_in_a_folder_that_hangs_takes_no_place() -> None:
 def test_a_busy_archive_gets_fewer_at_a_time_and_one_that_wants_a_credential_does_not() -> None:
     found = traffic()
     request = found.send("1.2", PATHS, 0.0, live=False)
-    found.learn(request, [DUE], Signal(Trouble.AUTH, "401"), 1.0)
+    found.learn(request, [DUE], Signal(Trouble.AUTH, "401"), 1.0, 1.0)
     assert (found.at_once, found.share) == (4, 1.0)
-    found.learn(request, [DUE], Signal(Trouble.BUSY, "503"), 1.0)
+    found.learn(request, [DUE], Signal(Trouble.BUSY, "503"), 1.0, 1.0)
     assert (found.at_once, found.share) == (2, 0.5)
 
 
@@ -107,3 +108,13 @@ def test_of_very_many_studies_the_latest_are_remembered() -> None:
     found.send("1.1", PATHS, 0.0, live=False)
     assert not found.may_take("1.0", shared=True)
     assert found.may_take("1.1", shared=True)
+
+
+def test_answers_that_waited_for_us_most_of_their_time_let_fewer_go() -> None:
+    found = traffic()
+    many = [DUE] * MANY
+    requests = [found.send("1.2", PATHS, 0.0, live=False) for _ in range(4)]
+    found.learn(requests[-1], many, Signal(), 1.0, 0.9)
+    assert found.at_once == 4
+    found.learn(requests[-1], many, Signal(), 1.0, 0.1)
+    assert found.at_once == 3
