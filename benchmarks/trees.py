@@ -28,7 +28,7 @@ from dicomsync.hands import Threads
 from dicomsync.ledger import Ledger
 from dicomsync.model import Folder
 from dicomsync.samples import instance, retold, uid
-from dicomsync.service import moment, tame_memory
+from dicomsync.service import moment, tame_malloc
 from dicomsync.work import Pace
 
 FILES_A_DIRECTORY = 100
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--restart", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.tree is not None:
-        tame_memory()
+        tame_malloc()
         ledger = Ledger.open(options.ledger)
         (restarted if options.restart else scanned)(options.tree, ledger)
         ledger.close()

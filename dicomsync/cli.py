@@ -17,6 +17,9 @@ from dicomsync.errors import DicomsyncError
 
 def main() -> None:
     """Run the command line; every error ends as a sentence and an exit code, none as a traceback."""
+    # Next to no garbage is made in cycles: to look for it after every 700 objects takes a twentieth of all
+    # imports, and 3 % of a backfill of small files, which makes 2 MB of it in 10,000.
+    gc.set_threshold(10_000, 20, 50)
     atexit.register(gc.freeze)  # or the end looks through all that was imported: a seventh of a `status`
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name need not be text, and must not end it

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from dicomsync import failures, words
 
@@ -30,8 +29,7 @@ class Level(StrEnum):
     WELL = "well"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """From where on something is a concern; `[alerts]` of the daemon's config says."""
 
     late_seconds: float = 3600.0
@@ -39,8 +37,7 @@ class Limits:
     certificate_seconds: float = 14 * 86400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Concern:
+class Concern(NamedTuple):
     """One thing that is not as it should be; `seconds` is how long that has been, `todo` a command.
 
     `about` tells it from others with its code: the number of a folder, whose certificate, which receiver.
@@ -90,8 +87,7 @@ CODES = {
 """Every code, and what it stands for."""
 
 
-@dataclass(frozen=True, slots=True)
-class How:
+class How(NamedTuple):
     """How commands are to be given here: what follows their name, and the service, if it is one."""
 
     given: str = "-c FILE"
@@ -121,7 +117,7 @@ def judged(facts: Facts, how: How) -> Facts:
     verdict = {
         "level": level.value,
         "headline": headline(facts, found),
-        "concerns": [asdict(one) | {"level": one.level.value} for one in found],
+        "concerns": [one._asdict() | {"level": one.level.value} for one in found],
     }
     return {"schema": facts["schema"], "at": facts["at"], **verdict, **facts}
 

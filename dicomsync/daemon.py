@@ -28,7 +28,7 @@ from dicomsync.model import Folder
 from dicomsync.notify import Notify
 from dicomsync.pacing import Circuit, Trouble
 from dicomsync.renewals import Renewals
-from dicomsync.service import moment, open_ledger, tame_memory
+from dicomsync.service import moment, open_ledger, tame_malloc
 from dicomsync.serving import Desk
 from dicomsync.telling import Telling
 from dicomsync.watch import Watch
@@ -83,7 +83,7 @@ class Daemon:
 
         Raises UsageProblem, LedgerInUse or LedgerProblem where it cannot start.
         """
-        tame_memory()
+        tame_malloc()
         self._check(self._config)
         path = Path(self._config.ledger.path)
         ledger = open_ledger(path) if self._sends else Ledger.scratch(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ def snapshot(reader: Standing, wall: float, near: Beside = _NOTHING_BESIDE, how:
         "folders": [_folder(folder, near.life, wall) for folder in reader.folders()],
         "certificates": {} if near.life is None else _until(near.life.certificates, wall),
         "alerts": {} if near.life is None else dict(near.life.alerts),
-        "limits": asdict(near.life.limits if near.life is not None else USUAL),
+        "limits": (near.life.limits if near.life is not None else USUAL)._asdict(),
     }
     return concerns.judged(facts, how)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import sys
 from collections.abc import Iterator
 
@@ -21,13 +20,3 @@ def without(*modules: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Look for no garbage among what is imported meanwhile: it stays, and the looks are a twentieth of it."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

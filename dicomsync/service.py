@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import logging
 import signal
 import time
@@ -110,7 +109,7 @@ def backfill(
 
     Raises UsageProblem, LedgerInUse or LedgerProblem; trouble with the archive is in the report.
     """
-    tame_memory()
+    tame_malloc()
     folders = [
         replace(folder, include=tuple(names[0]) or folder.include, exclude=tuple(names[1]) or folder.exclude)
         for folder in folders_of(config, paths)
@@ -289,15 +288,11 @@ def _stop_signals(engine: Engine) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def tame_memory() -> None:
+def tame_malloc() -> None:
     """Keep glibc from giving every large buffer back to the kernel at each free, and from a heap a thread.
 
     Measured: without this, buffers of 128 KiB to 1 MiB cost 194,000 page faults a gigabyte.
-
-    Nor is Python to look for garbage in cycles after every 700 objects: a backfill of 10,000 small files
-    makes 2 MB of it, and the looking took 3 % of its processor time.
     """
-    gc.set_threshold(10_000, 20, 50)
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt(-3, 8 * 1024 * 1024)  # M_MMAP_THRESHOLD

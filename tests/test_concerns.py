@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -73,7 +72,7 @@ def facts(**changes: Any) -> Facts:
         ],
         "certificates": {"archive": 90 * 86400.0},
         "alerts": {},
-        "limits": asdict(concerns.Limits()),
+        "limits": concerns.Limits()._asdict(),
     }
     for path, value in changes.items():
         where: Any = well

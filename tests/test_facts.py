@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +195,7 @@ def test_what_the_config_and_the_daemons_own_looks_add_is_read_as_it_was_written
         written = StatusFile(path, "").write(reader, OUTAGE, {FOLDER: "events"}, now, None, around)
     with held(path):
         found = looked(path)
-    assert found["limits"] == written["limits"] == asdict(limits)
+    assert found["limits"] == written["limits"] == limits._asdict()
     assert found["folders"][0]["expected_seconds"] == 3600.0
     assert found["certificates"] == {"archive": pytest.approx(86_400.0, abs=5)}
     assert found["alerts"] == {"webhook": receiver}

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dicomsync import lean, logs
+from dicomsync import logs
 from dicomsync.commands.options import configured, duration, given, load
 from dicomsync.errors import LedgerInUse
 
@@ -79,10 +79,9 @@ def backfill(
         upload_bwlimit=bwlimit,
     )
     settings = load(config_file, overrides, sections)
-    with lean.uncollected():
-        from dicomsync import progress as showing
-        from dicomsync import service, summary
-        from dicomsync.concerns import How
+    from dicomsync import progress as showing
+    from dicomsync import service, summary
+    from dicomsync.concerns import How
 
     mode = showing.mode_for(sys.stderr.isatty(), progress, quiet)
     with showing.shown(mode) as watch:
