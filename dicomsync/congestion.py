@@ -1,7 +1,8 @@
 """How much at once: requests on their way, and how large, as an archive and the way to it stand it. Pure.
 
-As TCP finds its window: one more as long as that makes it faster, half as many when the archive is in trouble
-or has become slow, one less while it is us who are slow. A window is a value; each answer gives the next one.
+As TCP finds its window: half as many more go as long as that makes it faster, half as many when the archive
+is in trouble or has become slow, one less while it is us who are slow. A window is a value; each answer gives
+the next one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from dataclasses import dataclass, replace
 
 FIRST_REQUESTS = 4  # what suits most archives; found again after a restart within a few answers
 ROUND_ANSWERS = 2  # times the requests on their way: so many answers are a round, and one round is compared
-GAIN = 0.4  # of what one request more could bring it must bring to be kept: less is noise
-REST_ROUNDS = 8  # between two trials of one more that made nothing faster
+GAIN = 0.4  # of what more requests could bring they must bring to be kept: less is noise
+STEP = 2  # half as many more are tried at once: one by one, eight took more answers than 2,000 CT have
+REST_ROUNDS = 8  # between two trials of more that made nothing faster
 SLOW = 0.5  # of the rate of before: that is not noise, the archive has become slow
 OURS = 0.3  # of its time an answer waits for us: more requests would only crowd our processor
 MANY = 20  # instances: with fewer it is our disk that is waited for, and answers share its commits
@@ -46,7 +48,7 @@ class Window:
     """How many requests may be on their way (`requests`, `most` at most), and which share of a full batch.
 
     `rate` is what the archive took (bytes a second) with the `proved` requests; while there are more than
-    those, one is on trial. The rest is the present round.
+    those, they are on trial. The rest is the present round.
     """
 
     most: int
@@ -100,12 +102,13 @@ class Window:
         fresh = replace(self, answers=0, taken_bytes=0.0, seconds=0.0)
         if rate < SLOW * self.rate:
             return fresh._halved(self.share)
-        if self.requests > self.proved and rate < self.rate * (1 + GAIN / self.proved):
+        more = self.requests - self.proved
+        if more > 0 and rate < self.rate * (1 + GAIN * more / self.proved):
             return replace(fresh, requests=self.proved, rests=REST_ROUNDS)
         proved = replace(fresh, proved=self.requests, rate=rate, rests=max(0, self.rests - 1))
-        if self.rests > 0 or self.requests >= self.most:
+        if self.rests > 0:
             return proved
-        return replace(proved, requests=self.requests + 1)
+        return replace(proved, requests=min(self.most, self.requests + max(1, self.requests // STEP)))
 
     def _halved(self, share: float) -> Window:
         few = max(1, self.proved // 2)

@@ -17,6 +17,7 @@ from dicomsync.congestion import (
     REST_ROUNDS,
     ROUND_ANSWERS,
     SMALLEST_SHARE,
+    STEP,
     Answered,
     Window,
 )
@@ -78,11 +79,11 @@ def test_one_request_more_goes_as_long_as_that_makes_it_faster(
 
 def test_a_trial_that_made_nothing_faster_is_taken_back_and_not_repeated_soon() -> None:
     tried = rounds(Window.first(8), all_in_turn, 1)
-    assert tried.requests == FIRST_REQUESTS + 1
+    assert tried.requests == FIRST_REQUESTS + FIRST_REQUESTS // STEP
     back = rounds(tried, all_in_turn, 1)
     assert (back.requests, back.proved) == (FIRST_REQUESTS, FIRST_REQUESTS)
     assert rounds(back, all_in_turn, REST_ROUNDS).requests == FIRST_REQUESTS
-    assert rounds(back, all_in_turn, REST_ROUNDS + 1).requests == FIRST_REQUESTS + 1
+    assert rounds(back, all_in_turn, REST_ROUNDS + 1).requests == FIRST_REQUESTS + FIRST_REQUESTS // STEP
 
 
 def test_an_archive_that_became_slow_gets_half_as_many() -> None:
