@@ -54,7 +54,7 @@ def listings(world: World, seconds: float) -> list[bytes]:
 
     passes._stepped = stepped  # type: ignore[method-assign]  # until the last line
     world.passes(seconds)
-    passes._stepped = real  # type: ignore[method-assign]
+    passes._stepped = real  # type: ignore[method-assign]  # as it was
     return read
 
 
