@@ -15,12 +15,13 @@ log = logging.getLogger("dicomsync.delivery")
 STUDIES_KEPT = 1_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Request:
     """One request on its way; `live` if it takes the share of what came live.
 
     `alone`: nothing else about its study may be on its way. `paths` are of the files it may have to read,
-    `abreast` is how many were on their way as it `began` (monotonic seconds), it too.
+    `abreast` is how many were on their way as it `began` (monotonic seconds), it and what began in the same
+    turn too.
     """
 
     study: str
@@ -73,7 +74,10 @@ class Traffic:
         return [one for one in self._out if not any(map(self._hangs, one.paths))]
 
     def begin_turn(self) -> None:
-        """Begin to plan: what was planned before has gone."""
+        """Begin to plan: what was planned before has gone, all of it together."""
+        abreast = len(self.moving)
+        for one in self._planned:
+            one.abreast = abreast
         self._planned.clear()
 
     def forget_planned(self) -> None:
@@ -115,8 +119,7 @@ class Traffic:
 
     def send(self, study: str, paths: frozenset[bytes], mono: float, *, live: bool) -> Request:
         """Take down a batch."""
-        abreast = len(self.moving) + 1
-        return self._take(Request(study, live, paths, alone=False, began=mono, abreast=abreast))
+        return self._take(Request(study, live, paths, alone=False, began=mono))
 
     def _take(self, request: Request) -> Request:
         self._out.add(request)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from dicomsync.congestion import (
     FEWEST,
     FIRST_REQUESTS,
+    FIRST_ROUND_ANSWERS,
     LONG_SECONDS,
     MANY,
     OURS,
     REST_ROUNDS,
     ROUND_ANSWERS,
     SMALLEST_SHARE,
-    STEP,
     Answered,
     Window,
 )
@@ -28,7 +28,8 @@ BATCH = 26_000_000
 def rounds(window: Window, seconds: Callable[[int], float], times: int) -> Window:
     """Answer that many whole rounds; a request takes so long with so many on their way."""
     for _ in range(times):
-        for _ in range(ROUND_ANSWERS * window.requests):
+        each = ROUND_ANSWERS if window.rate else FIRST_ROUND_ANSWERS
+        for _ in range(each * window.requests):
             before = window
             window = window.after(Answered(50, BATCH, seconds(before.requests), before.requests))
             if window.requests != before.requests:
@@ -65,12 +66,13 @@ def test_it_begins_with_what_suits_most_archives_and_never_above_what_is_allowed
         (all_parallel, 64, 64),
         (all_in_turn, 8, FIRST_REQUESTS),
         (up_to(2), 8, FIRST_REQUESTS),
-        (up_to(6), 8, 6),
+        (up_to(5), 8, FIRST_REQUESTS),
+        (up_to(6), 8, 8),
         (up_to(6), 5, 5),
     ],
-    ids=["gains up to 8", "gains up to 64", "one core", "two cores", "six", "six, and 5 allowed"],
+    ids=["gains up to 8", "gains up to 64", "one core", "two cores", "five", "six", "six, and 5 allowed"],
 )
-def test_one_request_more_goes_as_long_as_that_makes_it_faster(
+def test_twice_as_many_go_as_long_as_that_makes_it_faster(
     seconds: Callable[[int], float], most: int, found: int
 ) -> None:
     window = rounds(Window.first(most), seconds, 2 * most)
@@ -79,11 +81,11 @@ def test_one_request_more_goes_as_long_as_that_makes_it_faster(
 
 def test_a_trial_that_made_nothing_faster_is_taken_back_and_not_repeated_soon() -> None:
     tried = rounds(Window.first(8), all_in_turn, 1)
-    assert tried.requests == FIRST_REQUESTS + FIRST_REQUESTS // STEP
+    assert tried.requests == 2 * FIRST_REQUESTS
     back = rounds(tried, all_in_turn, 1)
     assert (back.requests, back.proved) == (FIRST_REQUESTS, FIRST_REQUESTS)
     assert rounds(back, all_in_turn, REST_ROUNDS).requests == FIRST_REQUESTS
-    assert rounds(back, all_in_turn, REST_ROUNDS + 1).requests == FIRST_REQUESTS + FIRST_REQUESTS // STEP
+    assert rounds(back, all_in_turn, REST_ROUNDS + 1).requests == 2 * FIRST_REQUESTS
 
 
 def test_an_archive_that_became_slow_gets_half_as_many() -> None:
@@ -121,6 +123,17 @@ def test_a_request_that_takes_long_makes_the_next_smaller_and_quick_ones_let_it_
     assert window.after(quick).share == 1.0
 
 
+def test_one_answer_of_each_tells_whether_more_serve_and_then_two_are_compared() -> None:
+    window = Window.first(8)
+    for _ in range(FIRST_REQUESTS):
+        assert window.requests == FIRST_REQUESTS
+        window = window.after(Answered(50, BATCH, 0.2, window.requests))
+    for _ in range(2 * 8):
+        assert (window.requests, window.proved) == (8, FIRST_REQUESTS)
+        window = window.after(Answered(50, BATCH, 0.2, window.requests))
+    assert window.proved == 8
+
+
 def test_answers_that_came_while_fewer_were_on_their_way_say_nothing() -> None:
     window = Window.first(8)
     for _ in range(100):
@@ -138,7 +151,7 @@ def test_while_answers_wait_for_our_processor_fewer_go_down_to_two() -> None:
     for left in (3, 2, FEWEST, FEWEST):
         window = window.after(waiting(window, MANY, OURS + 0.01))
         assert (window.requests, window.proved, window.share) == (left, left, 1.0)
-    assert rounds(window, all_parallel, REST_ROUNDS).requests == FEWEST
+    assert rounds(window, all_parallel, REST_ROUNDS - 1).requests == FEWEST
     assert rounds(window, all_parallel, 30).requests == 8, "and as many as before once they do not"
 
 

@@ -114,7 +114,17 @@ def test_answers_that_waited_for_us_most_of_their_time_let_fewer_go() -> None:
     found = traffic()
     many = [DUE] * MANY
     requests = [found.send("1.2", PATHS, 0.0, live=False) for _ in range(4)]
+    found.begin_turn()
     found.learn(requests[-1], many, Signal(), 1.0, 0.9)
     assert found.at_once == 4
     found.learn(requests[-1], many, Signal(), 1.0, 0.1)
     assert found.at_once == 3
+
+
+def test_requests_that_went_in_one_turn_were_all_on_their_way_together() -> None:
+    found = traffic()
+    before = found.send("1.2", PATHS, 0.0, live=False)
+    found.begin_turn()
+    together = [found.send("1.3", PATHS, 0.0, live=False) for _ in range(3)]
+    found.begin_turn()
+    assert [one.abreast for one in (before, *together)] == [1, 4, 4, 4]
