@@ -23,10 +23,11 @@ from dicomsync.delivery import Delivery
 from dicomsync.errors import DicomsyncError, LedgerProblem
 from dicomsync.intake import Intake
 from dicomsync.ledger import Ledger
+from dicomsync.listings import Passed
 from dicomsync.mirroring import Mirroring
 from dicomsync.model import DUE, Folder, InstanceState, Moment
 from dicomsync.passes import Pass
-from dicomsync.scan import Passed, Sight
+from dicomsync.scan import Sight
 from dicomsync.suspects import Suspects
 from dicomsync.work import Pace, Work
 

@@ -15,8 +15,8 @@ from dicomsync.config import Config
 from dicomsync.engine import Progress
 from dicomsync.errors import DicomsyncError, LedgerInUse
 from dicomsync.ledger import Ledger, Outcome
+from dicomsync.listings import Passed
 from dicomsync.model import DUE, FileState, InstanceState
-from dicomsync.scan import Passed
 from dicomsync.service import End, Report
 from dicomsync.visits import Standing
 from dicomsync.wiring import archive_of

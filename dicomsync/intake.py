@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from dicomsync import jobs, scan
+from dicomsync import jobs
 from dicomsync.enrolment import Candidate, Comparison, Enrolment
 from dicomsync.ledger import FileRow, Ledger, NewFile
+from dicomsync.listings import Listing
 from dicomsync.looks import Looks
 from dicomsync.model import Changed, FileState, Folder, Header, Moment, StatKey, Unfit, Whole
 from dicomsync.passes import Passes
@@ -135,7 +136,7 @@ class Intake:
 
     # what a pass read
 
-    def _merge(self, directory_id: int, listing: scan.Listing, now: Moment) -> None:
+    def _merge(self, directory_id: int, listing: Listing, now: Moment) -> None:
         """Merge what a step of a pass listed with what the ledger knows."""
         one = self.passes.latest
         digest = one.digest(listing) if one is not None else b""
@@ -147,7 +148,7 @@ class Intake:
     def _whole_read(self, directory_id: int) -> None:
         self._queue.append(_DirectoryRead(directory_id))
 
-    def _compare(self, directory_id: int, listing: scan.Listing, now: Moment) -> bool:
+    def _compare(self, directory_id: int, listing: Listing, now: Moment) -> bool:
         """Take from a listing what is new, changed or missing; say whether there is nothing of it.
 
         It agrees only if no file in it waits for anything, whoever asks.

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from dicomsync import names, scan
 from dicomsync.handles import handle
 from dicomsync.ledger import FileRow, Ledger, Scan
+from dicomsync.listings import Listing, Passed
 from dicomsync.model import Folder, Moment
 from dicomsync.pulse import HANGS_SECONDS
 from dicomsync.work import Pace, Work
@@ -42,7 +43,7 @@ class Asked:
     exclude: tuple[str, ...]
     deep: bool = True
     over: bool = False
-    passed: scan.Passed = field(default_factory=scan.Passed)
+    passed: Passed = field(default_factory=Passed)
     problems: int = 0
 
 
@@ -54,7 +55,7 @@ class Pass:
     position: scan.Position
     full: bool
     began: float  # monotonic seconds
-    passed: scan.Passed = field(default_factory=scan.Passed)
+    passed: Passed = field(default_factory=Passed)
     files: int = 0
     unread: set[bytes] = field(default_factory=set)  # directories that could not be read, or not all of it
     lost: str = ""  # why the folder itself could not be read
@@ -73,7 +74,7 @@ class Pass:
         """How many directories could not be read, or not all of them."""
         return len(self.unread)
 
-    def digest(self, listing: scan.Listing) -> bytes:
+    def digest(self, listing: Listing) -> bytes:
         """Give what a listing is known by once it agrees: it, and its folder; b"" where it is not whole."""
         whole = listing.digest if not listing.problem else b""
         return whole and whole + self.place.to_bytes(8, "big")
@@ -101,7 +102,7 @@ class Passes:
         folder: Folder,
         pace: Pace,
         *,
-        merge: Callable[[int, scan.Listing, Moment], None],
+        merge: Callable[[int, Listing, Moment], None],
         agreed: Callable[[int], None],
         gone: Callable[[Sequence[FileRow], Sequence[scan.Sight], Moment], None],
         luck: random.Random,
@@ -300,7 +301,7 @@ class Passes:
             if listing.entries or listing.proves_absence:
                 self._merge(directory_id, listing, now)
 
-    def _agrees(self, one: Pass, listing: scan.Listing, now: Moment, *, nested: bool) -> bool:
+    def _agrees(self, one: Pass, listing: Listing, now: Moment, *, nested: bool) -> bool:
         """Be done with a listing that is just the one that agreed with the ledger before.
 
         No row of a file is read for it, and that its directory was read is recorded later, with others: so a
@@ -323,14 +324,14 @@ class Passes:
         self._ledger.read_again(one.number, one.agreed)
         one.agreed = []
 
-    def _find_ground(self, one: Pass, listing: scan.Listing) -> None:
+    def _find_ground(self, one: Pass, listing: Listing) -> None:
         """Note whether the folder itself is there, and where."""
         self.away = listing.away
         if listing.mount and listing.mount != self._mount:
             self._mount = listing.mount
             self._ledger.found_on(one.number, listing.mount)
 
-    def _dive(self, one: Pass, listing: scan.Listing) -> None:
+    def _dive(self, one: Pass, listing: Listing) -> None:
         """In a quick pass, read whole what is new below a directory that was read."""
         new = tuple((path, b"", True) for path in listing.below if not self._ledger.knows_directory(path))
         if new:
@@ -345,7 +346,7 @@ class Passes:
         self._back(now)
         self._gone(rows, found, now)
 
-    def _unreadable(self, one: Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
+    def _unreadable(self, one: Pass, directory_id: int, listing: Listing, now: Moment) -> None:
         """Tell what cannot be read: once, for as long as it stays so."""
         one.unread.add(listing.directory)
         if listing.directory == self._folder.path and not listing.entries:
@@ -357,12 +358,12 @@ class Passes:
         where = self._name(one, directory_id, listing)
         log.warning("%s cannot be read, or not all of it (%s); that waits", where, listing.problem)
 
-    def _readable(self, one: Pass, directory_id: int, listing: scan.Listing, now: Moment) -> None:
+    def _readable(self, one: Pass, directory_id: int, listing: Listing, now: Moment) -> None:
         if self.unreadable.pop(listing.directory, None):
             self._ledger.remember("directory", directory_id, "readable", "", now.wall)
             log.info("%s can be read again", self._name(one, directory_id, listing))
 
-    def _name(self, one: Pass, directory_id: int, listing: scan.Listing) -> str:
+    def _name(self, one: Pass, directory_id: int, listing: Listing) -> str:
         """Name a directory for the log: the folder itself as `status` and alerts do."""
         if listing.directory == self._folder.path:
             return f"folder {one.number.folder_id}"

@@ -20,8 +20,8 @@ from dicomsync.engine import Engine, Progress
 from dicomsync.errors import LedgerDamaged
 from dicomsync.hands import Threads
 from dicomsync.ledger import Ledger, Outcome, Reader
+from dicomsync.listings import Passed
 from dicomsync.model import DUE, FileState, Folder, InstanceState, Moment
-from dicomsync.scan import Passed
 from dicomsync.wiring import caps_of, folders_of, keep_out, uploads_of
 from dicomsync.work import Pace
 

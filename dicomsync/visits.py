@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from dicomsync.errors import UsageProblem
 from dicomsync.intake import Intake
+from dicomsync.listings import Passed
 from dicomsync.model import Folder
 from dicomsync.passes import Asked
-from dicomsync.scan import Passed
 
 
 @dataclass(frozen=True, slots=True)

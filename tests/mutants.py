@@ -228,7 +228,7 @@ MUTANTS = (
     Mutant(
         "M2b",
         "a directory that cannot be read is taken for an empty one",
-        "scan.py",
+        "listings.py",
         """\
     except OSError as error:
         words = os.strerror(error.errno or 0)
@@ -453,7 +453,7 @@ MUTANTS = (
     Mutant(
         "M24",
         "a name that is no text is made into one",
-        "scan.py",
+        "listings.py",
         '    more = os.fsencode("/".join(fresh)).split(b"/") if fresh else []',
         '    more = "/".join(fresh).encode("utf-8", "replace").split(b"/") if fresh else []',
         ("tests/test_scan.py::test_any_name_a_disk_can_hold_is_found_and_kept_byte_for_byte",),
@@ -469,7 +469,7 @@ MUTANTS = (
     Mutant(
         "I1",
         "the rest of a large directory is never read",
-        "scan.py",
+        "listings.py",
         "    upto = names[-1] if cut else None",
         "    upto = None",
         (

@@ -42,7 +42,8 @@ MAP: dict[str, str] = {
     "lean": "",
     "names": "model",
     "entries": "model",
-    "scan": "entries model names quiet",
+    "listings": "entries model names quiet",
+    "scan": "listings model names quiet",
     "watch": "watchdog",
     "walk": "",
     "layouts": "walk",
@@ -55,33 +56,33 @@ MAP: dict[str, str] = {
     "work": "batching model",
     "ledger": "claims deletion errors lean model mounts sqlite_utils states",
     "enrolment": "claims failures handles jobs ledger model work",
-    "passes": "names scan handles ledger model pulse work",
+    "passes": "listings names scan handles ledger model pulse work",
     "pulse": "ledger model work",
     "resolution": "errors ledger model",
     "mirror_orders": "deletion errors ledger",
     "orders": "errors ledger mirror_orders model resolution",
-    "visits": "errors intake model passes scan",
+    "visits": "errors intake listings model passes",
     "control": "errors",
     "suspects": "ledger model pulse",
     "looks": "enrolment ledger model scan settle work",
-    "intake": "enrolment jobs looks passes pulse scan suspects ledger model work",
+    "intake": "enrolment jobs listings looks passes pulse scan suspects ledger model work",
     "traffic": "congestion model pacing",
     "delivery": "batching dicomweb jobs rules pacing handles ledger model scan traffic words work",
     "audit": "delivery dicomweb handles jobs ledger model pacing rules work",
     "evidence": "deletion delivery dicomweb handles intake ledger model passes removal roots work",
     "mirroring": "deletion delivery evidence handles intake jobs ledger model pacing removal rules work",
     "verify": "dicomweb errors handles jobs ledger model orders pacing rules",
-    "engine": "audit batching deletion delivery dicomweb errors intake ledger mirroring model passes"
+    "engine": "audit batching deletion delivery dicomweb errors intake ledger listings mirroring model passes"
     " scan suspects visits work",
     "commanded": "engine mirror_orders model orders resolution",
     "wiring": "alerting alerts batching concerns config deletion dicomweb errors hands model mounts"
     " receivers",
-    "service": "delivery engine hands config ledger dicomweb model scan wiring work errors",
+    "service": "delivery engine hands config ledger dicomweb listings model wiring work errors",
     "upkeep": "config dicomweb engine errors jobs ledger model pacing rules service wiring",
     "byhand": "batching compare copies delivery dicomweb errors failures handles header jobs"
     " ledger model pacing resolution rules scan words",
     "serving": "commanded config engine errors ledger mirror_orders model orders resolution wiring",
-    "handover": "config control engine errors ledger mirror_orders model orders resolution scan"
+    "handover": "config control engine errors ledger listings mirror_orders model orders resolution"
     " service visits wiring",
     "daemon": "concerns config control dicomweb engine errors handles hands ledger model notify pacing"
     " renewals service serving telling watch wiring words work",
@@ -103,8 +104,8 @@ MAP: dict[str, str] = {
     "summary": "concerns service status words",
     "report": "errors failures handles ledger model words",
     "setup": "config errors",
-    "doctor": "alerting alerts byhand certificates concerns config deletion dicomweb errors ledger model"
-    " mounts reasons receivers roots samples scan watch wiring words",
+    "doctor": "alerting alerts byhand certificates concerns config deletion dicomweb errors ledger listings"
+    " model mounts reasons receivers roots samples scan watch wiring words",
     "demo": "concerns config explain facts ledger progress samples sandbox service status summary words",
     "web": "addresses concerns config dicomweb errors facts failures handles ledger mirror_report model"
     " secrecy status words jinja2 markupsafe prometheus_client starlette uvicorn",

@@ -18,9 +18,10 @@ from typing import Any, cast
 import pytest
 
 from dicomsync import names, scan
+from dicomsync.listings import GONE, Listing, Passed
 from dicomsync.model import Folder, StatKey
 from dicomsync.pulse import HANGS_SECONDS
-from dicomsync.scan import Listing, Passed, Position, Step
+from dicomsync.scan import Position, Step
 
 DICOM = bytes(128) + b"DICM" + bytes(8)
 
@@ -338,7 +339,7 @@ def test_a_directory_that_vanished_between_two_steps_has_its_files_looked_for(tm
     os.rmdir(tmp_path / "a")
     (listing,) = scan.step(where, first.position).listings
     # Nothing is said of its files but that they are not listed: each is then looked at by itself.
-    assert (listing.problem, listing.entries, listing.mtime_ns) == ("", (), scan.GONE)
+    assert (listing.problem, listing.entries, listing.mtime_ns) == ("", (), GONE)
 
 
 @pytest.mark.parametrize("become", ["file", "link"])
@@ -357,7 +358,7 @@ def test_a_directory_that_became_something_else_between_two_steps_is_not_entered
         touch(tmp_path / "in" / "a")
     second = scan.step(where, first.position)
     assert [listing.entries for listing in second.listings] == [()]
-    assert second.listings[0].mtime_ns == scan.GONE
+    assert second.listings[0].mtime_ns == GONE
     assert second.position.todo == ()
 
 
@@ -763,8 +764,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that only sleeping moves; gives how long each sleep was."""
     sleeps: list[float] = []
     monkeypatch.setattr(
-        scan,
-        "time",
+        "dicomsync.listings.time",
         SimpleNamespace(monotonic=lambda: sum(sleeps), sleep=sleeps.append, time_ns=time.time_ns),
     )
     return sleeps

@@ -14,8 +14,8 @@ from dicomsync import mounts, scan, wiring
 from dicomsync.config import Config, FolderConfig
 from dicomsync.doctor.check import PATIENCE_SECONDS, Check, attempt, looked, ok, problem, user, warning
 from dicomsync.errors import DicomsyncError
+from dicomsync.listings import Passed
 from dicomsync.model import Folder
-from dicomsync.scan import Passed
 from dicomsync.watch import raising
 from dicomsync.words import count, size, span, visible
 

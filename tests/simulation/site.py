@@ -35,7 +35,7 @@ from .mirrors import Mirrors
 from .oracle import Oracle
 from .verdict import Violation, promise
 
-ROOMS_THAT_READ = tuple(f"dicomsync.{room}" for room in ("scan", "header", "visits"))
+ROOMS_THAT_READ = tuple(f"dicomsync.{room}" for room in ("listings", "scan", "header", "visits"))
 FOLDERS = (b"/one", b"/two")
 DIRECTORIES = tuple(root + below for root in FOLDERS for below in (b"", b"/a", b"/b"))
 NAMES = (b"1.dcm", b"2.dcm", b"3.DCM", b"\xff\xfe.dcm")
@@ -98,7 +98,7 @@ class Site:
         for room in ROOMS_THAT_READ:
             self.stack.enter_context(mock.patch(f"{room}.os", seen))
         self.mirrors.patch(self.stack)
-        self.stack.enter_context(mock.patch("dicomsync.scan.time", clock))
+        self.stack.enter_context(mock.patch("dicomsync.listings.time", clock))
         self.stack.enter_context(mock.patch("dicomsync.copies.CHUNK_BYTES", 512))
         self.stack.enter_context(mock.patch.object(dicomweb, "client_for", return_value=self.archive))
         self.stack.enter_context(mock.patch.object(opening, "sqlite3", Module(self.faults)))
