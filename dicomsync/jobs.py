@@ -223,6 +223,7 @@ def _request(
 
 def pretend(_archive: dicomweb.Archive, batch: tuple[Due, ...], *_more: object) -> Stored:
     """Take a batch as `store` would, read every byte of it, and send nothing: for a daemon in shadow."""
+    began = time.monotonic()
     ready, lost = _unchanged(batch)
     digests = []
     for due in ready:
@@ -232,7 +233,8 @@ def pretend(_archive: dicomweb.Archive, batch: tuple[Due, ...], *_more: object) 
     sent = tuple(instance_id for instance_id, _ in digests)
     named = tuple(Referenced(due.sop_instance_uid) for due in ready if due.instance_id in sent)
     answer = Answer(200, StoreResponse(named), complete=True, sent_bytes=1) if sent else None
-    return Stored(lost=lost, sent=sent, digests=tuple(digests), answer=answer)
+    seconds = time.monotonic() - began
+    return Stored(lost=lost, sent=sent, digests=tuple(digests), answer=answer, seconds=seconds)
 
 
 def _unchanged(batch: tuple[Due, ...]) -> tuple[list[Due], tuple[Lost, ...]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from dicomsync import dicomweb, jobs
 from dicomsync.congestion import MANY
 from dicomsync.model import Due
 from dicomsync.pacing import Signal, Trouble
@@ -128,3 +131,11 @@ def test_requests_that_went_in_one_turn_were_all_on_their_way_together() -> None
     together = [found.send("1.3", PATHS, 0.0, live=False) for _ in range(3)]
     found.begin_turn()
     assert [one.abreast for one in (before, *together)] == [1, 4, 4, 4]
+
+
+def test_a_batch_that_is_only_read_says_how_long_that_took_so_that_it_does_not_pass_for_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(monotonic=iter((10.0, 12.5)).__next__)
+    monkeypatch.setattr("dicomsync.jobs.time", clock)
+    assert jobs.pretend(dicomweb.Archive("http://127.0.0.1:9"), ()).seconds == 2.5
