@@ -227,7 +227,7 @@ class Delivery:
         ready = []
         for due in self._ledger.pending_of(study, at, self._pace.caps.max_instances):
             if due.source is not None and self._waits(due.source.path):
-                self._put_off(replace(due, reason="hangs"), InstanceState.PENDING, HANGING_SECONDS, now)
+                self._put_off(due._replace(reason="hangs"), InstanceState.PENDING, HANGING_SECONDS, now)
             elif due.source is not None:
                 ready.append(due)
             elif not self._fileless(due.instance_id, now):

@@ -9,7 +9,8 @@ import logging
 import os
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from dicomsync import claims, failures
 from dicomsync.claims import Claim, Decision
@@ -22,8 +23,7 @@ from dicomsync.work import Pace
 log = logging.getLogger("dicomsync.intake")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A file on its way into the ledger; `own` is the instance it held until now."""
 
     directory_id: int
@@ -85,14 +85,14 @@ class Enrolment:
     def standing(self, candidate: Candidate) -> Candidate:
         """Give it without its instance where that was taken out while the file was being read."""
         if candidate.own is not None and self._ledger.state_of(candidate.own) is None:
-            return replace(candidate, own=None)
+            return candidate._replace(own=None)
         return candidate
 
     def unfit(self, candidate: Candidate, found: Unfit, now: Moment) -> None:
         """Record a file that must not be sent, and why."""
         candidate = self.standing(candidate)
         if found.key is not None:
-            candidate = replace(candidate, key=found.key)
+            candidate = candidate._replace(key=found.key)
         own = candidate.own if found.reason == "unreadable" else None  # it may be read the next time
         file_id = self.put(candidate, found.state, found.reason, now, instance_id=own, detail=found.detail)
         if found.state is FileState.HELD:
@@ -104,7 +104,7 @@ class Enrolment:
         """Record a file that left before its header was read, or in the middle of its life."""
         if candidate.file_id is None:
             file_id = self.put(candidate, FileState.SETTLING, "fresh", now)
-            candidate = replace(candidate, file_id=file_id)
+            candidate = candidate._replace(file_id=file_id)
         self.leave(candidate.file_id or 0, now)
 
     def leave(self, file_id: int, now: Moment) -> None:
@@ -222,9 +222,9 @@ class Enrolment:
                 # What it held before had another UID: two files that have changed places must not wait
                 # for each other.
                 same = any(one.instance_id == candidate.own for one in known)
-                return candidate if same else replace(candidate, own=None)
+                return candidate if same else candidate._replace(own=None)
             case Claim.LEAVES:
-                return replace(candidate, own=None)
+                return candidate._replace(own=None)
             case Claim.COMPARE:
                 self._compare(candidate, whole, decision, now)
             case Claim.NEW:
@@ -334,7 +334,7 @@ class Enrolment:
         file_id = self.put(candidate, FileState.SETTLING, "comparing", now, instance_id=candidate.own)
         source = None if self._ledger.has_sha256(other) else self._ledger.source(other, file_id)
         files = [(candidate.path, candidate.key), *([(source.path, source.key)] if source else [])]
-        known = replace(candidate, file_id=file_id)
+        known = candidate._replace(file_id=file_id)
         self.comparing.add(candidate.path)
         self._waiting.append(
             Comparison(

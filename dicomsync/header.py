@@ -38,6 +38,7 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 MAX_INFLATED_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
 _DOT = ord(".")
+_BLANK = bytes(128)  # the usual preamble
 _VALUE_BYTES = 256  # no UID or number is longer; what is, is wrong whatever follows
 
 _META_CLASS, _META_INSTANCE, _META_SYNTAX = 0x0002_0002, 0x0002_0003, 0x0002_0010
@@ -56,9 +57,8 @@ _ROWS, _COLUMNS, _BITS = 0x0028_0010, 0x0028_0011, 0x0028_0100
 _PROVIDER = 0x0028_7FE0  # Pixel Data Provider URL: the pixels are elsewhere (JPIP)
 _SPECTRA = 0x5600_0020  # Spectroscopy Data: rows and columns of spectra, not pixels
 _DVH = 0x3004_0050  # DVH Sequence: an RT Dose may be a histogram alone
-_DATASET = frozenset(
-    {*_UIDS, *PIXELS, _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS, _PROVIDER, _SPECTRA, _DVH}
-)
+_DATASET = frozenset({_CLASS, _INSTANCE, _STUDY, _SERIES, *PIXELS, _SAMPLES, _PHOTOMETRIC, _FRAMES})
+_DATASET |= {_ROWS, _COLUMNS, _BITS, _PROVIDER, _SPECTRA, _DVH}
 _LAYOUTS = Layouts(_META, _DATASET, _META_SYNTAX)
 _WANTED = {form: Wanted.of(form, _DATASET) for form in (EXPLICIT, IMPLICIT, BIG_ENDIAN)}
 
@@ -176,14 +176,14 @@ def _starts_a_dataset(head: bytes, size_bytes: int) -> bool:
 
 def _part_10(source: Source, key: StatKey) -> Header:
     """Judge a file in the DICOM File Format (PS3.10 section 7)."""
-    layout, meta, found, offset = _LAYOUTS.fit(source.head) or _begun(source)
-    if _word(meta.get(_META_CLASS)) == _DICOMDIR:
+    layout, found, offset = _LAYOUTS.fit(source.head) or _begun(source)
+    if _word(found.get(_META_CLASS)) == _DICOMDIR:
         return Unfit(key, FileState.IGNORED, "dicomdir")
-    syntax = _word(meta.get(_META_SYNTAX))
+    syntax = _word(found.get(_META_SYNTAX))
     if not syntax:
         raise HeldError("syntax-missing")
     if syntax not in _NATIVE:
-        _uid(meta, _META_SYNTAX)
+        _uid(found, _META_SYNTAX)
     body, start = source, offset
     if syntax in _DEFLATED:
         body, offset = _inflated(source, offset), 0
@@ -198,14 +198,14 @@ def _part_10(source: Source, key: StatKey) -> Header:
     _values(body, hits, found)
     study, series = _uid(found, _STUDY), _uid(found, _SERIES)
     instance, sop_class = _uid(found, _INSTANCE), _uid(found, _CLASS)
-    named = _text(meta.get(_META_INSTANCE))
+    named = _text(found.get(_META_INSTANCE))
     if named and named != instance:
         raise HeldError("uid-mismatch")
     _check_pixels(hits, found, sop_class, form.byte_order if syntax in _NATIVE else None)
     if not layout and body is source and form.little:
         _LAYOUTS.learn(Example(source.head, start, form))
-    preamble = source.head[:128]
-    return Whole(key, study, series, instance, sop_class, syntax, preamble if preamble.strip(b"\0") else b"")
+    preamble = b"" if source.head.startswith(_BLANK) else source.head[:128]
+    return Whole(key, study, series, instance, sop_class, syntax, preamble)
 
 
 def _inflated(source: Source, offset: int) -> Source:
@@ -232,10 +232,10 @@ def _inflated(source: Source, offset: int) -> Source:
     return Source(len(whole), lambda count, start: whole[start : start + count])
 
 
-def _begun(source: Source) -> tuple[None, dict[int, bytes], dict[int, bytes], int]:
+def _begun(source: Source) -> tuple[None, dict[int, bytes], int]:
     """Walk the File Meta Information of a file that fits no layout; nothing of its dataset is known then."""
     hits, offset = file_meta(source, _META)
-    return None, _values(source, hits, {}), {}, offset
+    return None, _values(source, hits, {}), offset
 
 
 def _values(source: Source, hits: list[Hit], values: dict[int, bytes]) -> dict[int, bytes]:

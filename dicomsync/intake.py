@@ -10,7 +10,7 @@ import os
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from dicomsync import jobs
@@ -179,8 +179,8 @@ class Intake:
                 place=self._place,
             )
             if row is not None:
-                candidate = replace(
-                    candidate, file_id=row.file_id, own=row.instance_id, returned=row.key == entry.key
+                candidate = candidate._replace(
+                    file_id=row.file_id, own=row.instance_id, returned=row.key == entry.key
                 )
             self.looks.seen(candidate, now)
         if listing.proves_absence:
@@ -321,7 +321,7 @@ class Intake:
         return (
             candidate
             if candidate.key == whole.key and late == candidate.late
-            else replace(candidate, key=whole.key, late=late)
+            else candidate._replace(key=whole.key, late=late)
         )
 
     def _whole(self, candidate: Candidate, whole: Whole, sha256: bytes | None, now: Moment) -> None:

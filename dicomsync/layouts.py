@@ -64,15 +64,14 @@ class Layout:
     """What was learnt: `pattern` fits from byte 132 on; its groups are the values of the wanted tags."""
 
     pattern: re.Pattern[bytes]
-    meta: tuple[int, ...]  # the wanted tags of the File Meta Information, then those of the dataset
     tags: tuple[int, ...]
     varying: tuple[tuple[int, int], ...]  # groups that begin with the length, and the bytes of that
     form: Form  # of the dataset
     count: int  # its elements
 
 
-Fit = tuple[Layout, dict[int, bytes], dict[int, bytes], int]
-"""The layout of a file, the wanted values of its meta information and dataset, and where the layout ends."""
+Fit = tuple[Layout, dict[int, bytes], int]
+"""The layout of a file, the wanted values, and where the layout ends."""
 
 
 class Layouts:
@@ -98,9 +97,7 @@ class Layouts:
                 groups = list(found.groups())
                 for group, width in layout.varying:
                     groups[group] = groups[group][width:]
-                values = iter(groups)
-                meta = dict(zip(layout.meta, values, strict=False))
-                return layout, meta, dict(zip(layout.tags, values, strict=True)), found.end()
+                return layout, dict(zip(layout.tags, groups, strict=True)), found.end()
         return None
 
     def learn(self, example: Example) -> None:
@@ -117,19 +114,17 @@ class Layouts:
     def _common(self, one: Example, other: Example) -> Layout | None:
         """Spell two files that have the same elements; None if they have not."""
         spelt: list[bytes] = []
-        meta: list[int] = []
         tags: list[int] = []
         varying: list[tuple[int, int]] = []
         count = 0
         for mine, its in _paired(one, other):
             step, in_meta = mine[0], mine[0].start < one.start
             tag = EXPLICIT.tag(EXPLICIT.long.unpack_from(one.head, step.start)[0])
-            known, wanted = (meta, self._meta) if in_meta else (tags, self._dataset)
             lengths = [_lengths(one.head, a, other.head, b) for a, b in zip(mine, its, strict=True)]
             values = [_value(a, found) for a, found in zip(mine, lengths, strict=True)]
-            if tag in wanted:
+            if tag in (self._meta if in_meta else self._dataset):
                 width = 2 if in_meta or one.form.explicit else 4
-                if tag in known or step.value - step.field != width or max(lengths[0]) > _SHORT + _AROUND:
+                if tag in tags or step.value - step.field != width or max(lengths[0]) > _SHORT + _AROUND:
                     break  # A second one, or an odd one: it is left to the walk, with all that follows.
                 value = one.head[step.value : step.end] if tag == self._syntax else None
                 if len(lengths[0]) == 1:
@@ -137,15 +132,15 @@ class Layouts:
                 elif value:
                     return None  # They may differ in how their datasets are encoded.
                 else:
-                    varying.append((len(meta) + len(tags), width))
+                    varying.append((len(tags), width))
                     values[0] = b"(" + values[0] + b")"
-                known.append(tag)
+                tags.append(tag)
             spelt += [re.escape(a) + b for a, b in zip(one.spelling(mine), values, strict=True)]
             count += not in_meta
-        if not count or self._syntax not in meta:
+        if not count or self._syntax not in tags:
             return None
         pattern = re.compile(b"".join(spelt), re.DOTALL)
-        return Layout(pattern, tuple(meta), tuple(tags), tuple(varying), one.form, count)
+        return Layout(pattern, tuple(tags), tuple(varying), one.form, count)
 
 
 def _paired(one: Example, other: Example) -> list[tuple[_Element, _Element]]:

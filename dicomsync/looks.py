@@ -10,7 +10,6 @@ import heapq
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from dicomsync import scan, settle
@@ -134,7 +133,7 @@ class Looks:
         file_id = self._enrolment.put(candidate, FileState.SETTLING, reason, now, instance_id=candidate.own)
         same = earlier is not None and earlier.key == candidate.key
         look = earlier if earlier and same else settle.Look(candidate.key, now.mono)
-        self._looks[file_id] = (look, replace(candidate, file_id=file_id))
+        self._looks[file_id] = (look, candidate._replace(file_id=file_id))
         heapq.heappush(self._agenda, (now.mono + wait, file_id))
 
     def _plan_due(self, now: Moment) -> list[Work]:
@@ -161,7 +160,7 @@ class Looks:
     def sighted(self, candidate: Candidate, sight: scan.Sight, now: Moment) -> None:
         """Take what was seen of a single file: its key, that it is not there, or what was in the way."""
         if isinstance(sight, StatKey):
-            self.seen(replace(candidate, key=sight), now)
+            self.seen(candidate._replace(key=sight), now)
         elif sight is None:
             self._not_there(candidate, now)
         else:
@@ -201,4 +200,4 @@ class Looks:
         directory_id, path, row = found
         settle_seconds = self._folder.settle_seconds
         candidate = Candidate(directory_id, path, row.key, settle_seconds, file_id, row.instance_id)
-        return replace(candidate, place=row.place), row.state
+        return candidate._replace(place=row.place), row.state

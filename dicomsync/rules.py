@@ -94,7 +94,7 @@ def after_answer(batch: Sequence[Due], answer: Answer, confirm_wait: float) -> V
     if answer.response is None:
         verdict = _without_module(batch, answer, confirm_wait)
         said = f"status {answer.status} {answer.excerpt}".strip()
-        return replace(verdict, transitions=tuple(replace(t, detail=said) for t in verdict.transitions))
+        return replace(verdict, transitions=tuple(t._replace(detail=said) for t in verdict.transitions))
     transitions = _by_module(batch, answer, answer.response, confirm_wait)
     return Verdict(transitions, _signal_of_failures(batch, transitions, answer))
 
@@ -186,7 +186,7 @@ def _failed(due: Due, item: Failed, together: int, confirm_wait: float) -> Trans
     match _act(item):
         case Act.ASK:
             ask = unconfirmed(due, "duplicate", confirm_wait)
-            return replace(ask, detail=f"{reason} {text}".strip())
+            return ask._replace(detail=f"{reason} {text}".strip())
         case Act.CONFLICT:
             return Transition(due.instance_id, InstanceState.CONFLICT, reason, detail=text)
         case Act.REJECT:

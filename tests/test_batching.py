@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -159,6 +158,6 @@ def test_a_batch_refused_again_and_again_is_halved_until_the_ones_to_blame_stand
         elif len(batch) == 1:
             alone += ids(batch)
         else:  # as rules does: the refused go back to the end, half as many at once
-            waiting += [replace(one, together=len(batch) // 2) for one in batch]
+            waiting += [one._replace(together=len(batch) // 2) for one in batch]
     assert sorted(alone) == sorted(to_blame)
     assert stored == set(range(1, n + 1)) - to_blame

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -569,7 +568,7 @@ def test_more_instances_than_a_statement_takes_move_together_each_with_its_own_h
 def test_a_new_instance_has_its_file_in_whatever_state_it_begins(
     ledger: Ledger, state: InstanceState
 ) -> None:
-    ledger.add_arrivals([replace(arrival(ledger, "1.2.3.1"), state=state)], WALL, 0.0)
+    ledger.add_arrivals([arrival(ledger, "1.2.3.1")._replace(state=state)], WALL, 0.0)
     source = ledger.source(1)
     assert source is not None
     assert source.path == b"/in/1.2.3.1"

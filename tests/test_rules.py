@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +33,7 @@ WAIT = 30.0
 
 def due(number: int = 1, **fields: object) -> Due:
     blank = Due(number, "1.2", "1.2.3", f"1.2.3.{number}", 10, b"", None, "", 0, 0, 0, None)
-    return replace(blank, **fields)  # type: ignore[arg-type]  # the test's own shorthand
+    return blank._replace(**fields)  # type: ignore[arg-type]  # the test's own shorthand
 
 
 def batch(n: int) -> list[Due]:
@@ -190,7 +189,7 @@ def test_an_unclear_failure_is_tried_with_others_then_alone_then_left_to_a_perso
         if found.state is REJECTED:
             break
         assert found.counts
-        one = replace(one, unclear=one.unclear + int(found.unclear), together=found.together)
+        one = one._replace(unclear=one.unclear + int(found.unclear), together=found.together)
     assert len(seen) == GIVE_UP_AFTER
     assert [together for _, together in seen[: ALONE_AFTER - 1]] == [None] * (ALONE_AFTER - 1)
     assert seen[ALONE_AFTER - 1 : -1] == [(PENDING, 1)] * (GIVE_UP_AFTER - ALONE_AFTER)
@@ -679,7 +678,7 @@ def test_absent_needs_two_looks_and_the_waits_between_them(reason: str) -> None:
     first = after_look(one, Finding.ABSENT, None, WAIT)
     assert (first.state, first.reason, first.looks, first.together) == (UNCONFIRMED, reason, 1, 3)
     assert first.wait_seconds == second_wait * WAIT
-    second = after_look(replace(one, looks=1), Finding.ABSENT, None, WAIT)
+    second = after_look(one._replace(looks=1), Finding.ABSENT, None, WAIT)
     if reason == "refused-alone":
         assert (second.state, second.reason) == (REJECTED, "refused")
     else:
@@ -690,7 +689,7 @@ def test_absent_needs_two_looks_and_the_waits_between_them(reason: str) -> None:
 
 def test_a_uid_that_the_archive_has_and_does_not_show_is_tried_some_times_and_then_a_persons() -> None:
     one = due(1, reason="duplicate", looks=1)
-    tried = [after_look(replace(one, unclear=n), Finding.ABSENT, None, WAIT) for n in range(GIVE_UP_AFTER)]
+    tried = [after_look(one._replace(unclear=n), Finding.ABSENT, None, WAIT) for n in range(GIVE_UP_AFTER)]
     assert [now.state for now in tried] == [PENDING] * (GIVE_UP_AFTER - 1) + [REJECTED]
     assert all(now.unclear and now.counts and now.wait_seconds is None for now in tried)
     assert tried[-1].reason == "elsewhere"
@@ -742,7 +741,7 @@ def test_a_failed_question_is_not_a_look_that_found_nothing(finding: Finding) ->
     one = due(1, reason="silent")
     for _ in range(50):
         found = after_look(one, finding, None, WAIT)
-        one = replace(one, looks=found.looks)
+        one = one._replace(looks=found.looks)
     assert after_look(one, Finding.ABSENT, None, WAIT).state is UNCONFIRMED
 
 
@@ -772,7 +771,7 @@ instances = st.builds(
 )
 batches = st.lists(instances, min_size=1, max_size=6).map(
     lambda found: [
-        replace(one, instance_id=n, sop_instance_uid=f"1.2.3.{n}") for n, one in enumerate(found, 1)
+        one._replace(instance_id=n, sop_instance_uid=f"1.2.3.{n}") for n, one in enumerate(found, 1)
     ]
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
@@ -152,7 +152,7 @@ def _asked(
     archive: dicomweb.Archive, dues: Iterable[Due], changes: dict[int, Transition]
 ) -> dict[int, Transition]:
     open_questions = {
-        due.instance_id: replace(due, reason=changes[due.instance_id].reason)
+        due.instance_id: due._replace(reason=changes[due.instance_id].reason)
         for due in dues
         if due.instance_id in changes and changes[due.instance_id].state is InstanceState.UNCONFIRMED
     }

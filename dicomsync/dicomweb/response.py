@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .dicomjson import Dataset, ambiguous, code, datasets, items, text, uid
 
@@ -36,8 +36,7 @@ _PLAIN: Final = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID, _RETRIEVE_URL})
 _COERCED: Final = "the archive changed attributes of it (Original Attributes Sequence)"
 
 
-@dataclass(frozen=True, slots=True)
-class Referenced:
+class Referenced(NamedTuple):
     """One instance the archive says it has stored, with what it remarked; the URL is never followed."""
 
     sop_instance_uid: str

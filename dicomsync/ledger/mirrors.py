@@ -309,7 +309,7 @@ class MirrorVerbs(CopyVerbs):
         if kept is not None:
             self._db.execute(
                 "UPDATE removals SET kept = ?, kept_key = ?, kept_seconds = ? WHERE id = ?",
-                (kept[0], json.dumps(asdict(kept[1])), seconds, one.removal_id),
+                (kept[0], json.dumps(kept[1]._asdict()), seconds, one.removal_id),
             )
         self._become(one, InstanceState.DELETING, MIRRORED)
         self.remember("instance", one.due.instance_id, "deletion-begun", "", wall)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dicomsync.model import DUE, FileState, InstanceState, StatKey, Whole
 
@@ -25,8 +26,7 @@ class FileRow:
     place: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class NewFile:
+class NewFile(NamedTuple):
     """What is to be recorded of a file."""
 
     directory_id: int
@@ -39,8 +39,7 @@ class NewFile:
     place: int = 0  # what its folder was when it was seen (`FileVerbs.place`)
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A new instance: where it begins, and the file that it was found in."""
 
     whole: Whole
