@@ -171,6 +171,9 @@ def _settle(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # what was said to be stored survives a power cut
     connection.execute("PRAGMA cache_size = -4000")  # KiB: four times as much was no faster
+    # Pages; 1,000 by default. Of many changes a page is then written back once: a first scan of 400,000 files
+    # takes 7 % less processor time. More of them take less yet, and stop the loop for longer while they go.
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
     connection.execute("PRAGMA journal_size_limit = 67108864")
     if found != APPLICATION_ID:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
