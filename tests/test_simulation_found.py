@@ -158,6 +158,14 @@ FOUND: dict[str, tuple[int, Program]] = {
         [("mirror", 960, 574), ("fresh", 2144, 2006), ("mistake", 2479, 1517), ("rename", 2337, 1727),
          ("mount", 351, 2459)],
     ),
+    # evidence began again as it was being deleted: it counted in no guard any more
+    "a deletion under way as the clock was set back": (
+        23000096,
+        [("mirror", 2658, 2583), ("enrol", 2713, 577), ("enrol", 1930, 11), ("live", 1195, 6),
+         ("fresh", 2971, 2461), ("fresh", 3567, 2734), ("mistake", 1037, 1432), ("fresh", 1222, 4088),
+         ("remove", 3820, 2486), ("fresh", 1100, 1541), ("long", 428, 554), ("clock", 1306, 832),
+         ("mistake", 2446, 852)],
+    ),
     # another file took the name of one that was hidden at once: the judge wanted the first one spared
     "a name taken on a mounted disk": (
         1000219,
