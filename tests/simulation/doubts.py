@@ -45,17 +45,21 @@ def late_look(site: Site, a: int, b: int) -> None:
     site.archive.down = True  # what is due stays so
     _lose(site, LOSSES[a % len(LOSSES)], b)
     pair = _unknown(site, a)
-    if pair is None:
-        return
-    first, other = ones[0], others[a % len(others)]
-    late = _looked_for_in_conflict(site, pair, first, ones[1 + b % (len(ones) - 1)])
-    site.wall -= DAY_SECONDS
+    if pair is not None:
+        second, other = ones[1 + b % (len(ones) - 1)], others[a % len(others)]
+        late = _looked_for_in_conflict(site, pair, ones[0], second)
+        site.wall -= DAY_SECONDS
+        _are_there(site, pair[1], ones[0], other, late)
+    site.archive.down = False
+
+
+def _are_there(site: Site, blob: Blob, first: bytes, other: bytes, late: Sequence[Job]) -> None:
+    """Let two files with the same content be read, and the late look be brought back between them."""
     site.hands.keeps = lambda job: job in late or job.name == "digest"
     for path in (first, other):
-        _write(site, path, pair[1])
+        _write(site, path, blob)
     _live(site, SETTLED_SECONDS)
     _bring(site, _digests(site, first), late, _digests(site, other))
-    site.archive.down = False
 
 
 def _lose(site: Site, how: str, at: int) -> None:
@@ -76,10 +80,7 @@ def _looked_for_in_conflict(site: Site, pair: tuple[Blob, Blob], first: bytes, s
     site.hands.keeps = lambda job: job.name == "look" and first in job.arguments[0]
     _remove(site, first)
     _live(site, 1.0)
-    late = [job for job in site.hands.out if site.hands.keeps(job)]
-    for job in late:
-        site.hands.do(job)
-    return late
+    return [job for job in site.hands.out if site.hands.keeps(job) and site.hands.do(job)]
 
 
 def _digests(site: Site, path: bytes) -> list[Job]:
@@ -87,11 +88,11 @@ def _digests(site: Site, path: bytes) -> list[Job]:
     return [job for job in site.hands.out if job.name == "digest" and job.arguments[0][0][0] == path]
 
 
-def _bring(site: Site, *parts: Sequence[Job]) -> None:
-    """Bring these back in this order, in one turn; but none of them if there is nothing of a part."""
-    jobs = [job for part in parts for job in part]
-    if all(parts) and all(job in site.hands.out and site.hands.do(job) for job in jobs):
-        for job in jobs:
+def _bring(site: Site, before: Sequence[Job], late: Sequence[Job], after: Sequence[Job]) -> None:
+    """Bring these back in this order, in one turn; where one that reads is missing, the late look alone."""
+    whole = bool(before and after) and all(site.hands.do(job) for job in (*before, *after))
+    for job in (*before, *late, *after) if whole else late:
+        if job in site.hands.out:
             site.hands.bring(job)
     site.hands.keeps = lambda _job: False
     site.turn()
