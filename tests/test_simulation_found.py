@@ -179,6 +179,15 @@ FOUND: dict[str, tuple[int, Program]] = {
         [("preallocate", 3265, 372), ("grow", 2198, 2038), ("live", 3194, 1589), ("begin", 2186, 3132),
          ("late_look", 1062, 3313), ("put", 2229, 3351)],
     ),
+    # it was moved over a file that the patterns leave out by now: the judge wanted it spared
+    "a file moved to where nobody looks": (
+        4001209,
+        [("enrol", 704, 1318), ("fresh", 2554, 3413), ("put", 639, 3776), ("fresh", 1483, 1237),
+         ("link_elsewhere", 687, 788), ("fresh", 2569, 2840), ("fresh", 2424, 2259),
+         ("mirror", 1225, 3322), ("mistake", 28, 4070), ("fresh", 256, 2354),
+         ("link_elsewhere", 2690, 2684), ("link", 2910, 1142), ("mistake", 3576, 3019),
+         ("mistake", 3441, 2372), ("long", 716, 421)],
+    ),
 }  # fmt: skip
 
 

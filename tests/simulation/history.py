@@ -139,7 +139,8 @@ class History:
         seen = {
             path: data  # what the patterns leave out was never seen, unless it was before they did
             for path, data in everything.items()
-            if path in before or not (self._left_out(path) or self._never_seen(path, data))
+            if (path in before and before[path][0] == data)
+            or not (self._left_out(path) or self._never_seen(path, data))
         }
         self._places = {
             path: before[path] if path in before and before[path][0] == data else (data, now)
