@@ -379,6 +379,23 @@ def test_the_guard_counts_over_a_day_and_not_over_a_pass(world: Mirrored) -> Non
     assert world.frozen == "many"
 
 
+def test_the_guard_counts_what_was_being_deleted_as_the_clock_jumped(world: Mirrored) -> None:
+    world.store(*(f"{number}.dcm" for number in range(20)))
+    world.hands.keeps, world.hands.kept = ("delete",), []
+    (world.folder / "0.dcm").unlink()
+    world.hours(2)
+    world.hands.kept[0][1]()  # the archive did it; the answer is lost
+    world.now = replace(world.now, wall=world.now.wall + 1000.0)
+    world.passes(5)
+    world.again()
+    for number in range(1, 4):
+        assert not world.frozen
+        (world.folder / f"{number}.dcm").unlink()
+        world.hours(2.5)
+    assert len(world.archive.deletions) == 3
+    assert world.frozen == "many"
+
+
 def test_a_top_level_directory_that_has_gone_freezes(world: Mirrored) -> None:
     world.store("study/test.dcm", "a.dcm", "b.dcm", "c.dcm")
     shutil.rmtree(world.folder / "study")

@@ -18,13 +18,15 @@ from dicomsync.claims import Claim
 from dicomsync.model import FileState, InstanceState, Transition
 
 from .simulation.coverage import FILE_EDGES, INSTANCE_EDGES
+from .simulation.happenings import Program
 from .simulation.machine import LifeMachine
 from .simulation.programs import made, run
 
 LIVES, HAPPENINGS = 30, 150
+ALL_LIVES = 8 * LIVES
 
 
-@pytest.mark.parametrize("first", range(0, 8 * LIVES, LIVES))
+@pytest.mark.parametrize("first", range(0, ALL_LIVES, LIVES))
 def test_nothing_is_lost_whatever_happens(first: int) -> None:
     for seed in range(first, first + LIVES):
         life = run(seed, made(seed, HAPPENINGS))
@@ -55,7 +57,22 @@ def test_no_state_is_left_out_of_what_a_long_run_must_come_by() -> None:
         assert {old for old, _ in edges} == {"-", *states}
 
 
-# the judge judged: a daemon with each of these faults is found out within a few lives
+IN_CONFLICT: Program = [("late_look", 2, 3)]
+DELETED: Program = [
+    ("mirror", 8, 1), ("live", 3, 0), ("enrol", 0, 0), ("enrol", 1, 0), ("fresh", 0, 0), ("fresh", 9, 12),
+    ("long", 0, 0), ("mistake", 20, 0), ("long", 2, 0), ("person", 5, 0), ("long", 2, 0),
+    ("back_in_doubt", 0, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "program"), [("conflict", IN_CONFLICT), ("deleted", DELETED)])
+def test_a_ledger_in_doubt_asks_about_what_goes_first_and_what_is_back(state: str, program: Program) -> None:
+    life = run(1, program)
+    assert not life.broken
+    assert life.seen["instance edge", f"{state} > unconfirmed"] == 1
+
+
+# the judge judged: a daemon with each of these faults is found out within the lives above, mostly a few
 
 _verdict, _look, _asked, _decide = rules.after_no_answer, rules.after_look, rules.after_answer, claims.decide
 _waits_for = deletion.waits_for
@@ -110,4 +127,4 @@ def test_a_daemon_that_breaks_a_promise_is_found_out(
     room: Any, name: str, wrong: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, name, wrong)
-    assert any(run(seed, made(seed, HAPPENINGS)).broken for seed in range(4 * LIVES))
+    assert any(run(seed, made(seed, HAPPENINGS)).broken for seed in range(ALL_LIVES))

@@ -92,6 +92,15 @@ FOUND: dict[str, tuple[int, Program]] = {
          ("live", 2662, 564), ("preallocate", 1259, 3325), ("rename", 1361, 280),
          ("set_back_in_doubt", 1490, 3130)],
     ),
+    # it came back and a person had it deleted, in one turn: the judge knew of no such step
+    "a deletion of what has just come back": (
+        4000240,
+        [("move_tree", 3401, 1394), ("put", 2822, 3051), ("live", 1322, 1879), ("overwrite", 1705, 2765),
+         ("live", 351, 1892), ("beside", 2688, 3910), ("put", 4053, 418), ("begin", 2166, 3198),
+         ("beside", 2241, 408), ("comes_back", 896, 2549), ("junk", 1701, 1897), ("put", 3440, 2816),
+         ("put", 3441, 900), ("rename", 423, 644), ("late_look", 2874, 235), ("remove", 3291, 3710),
+         ("all_at_once", 603, 3474)],
+    ),
     # what had lain on a disk mounted below was never given up, and kept all others of its folder back
     "a removal from a nested mount": (
         4,
@@ -148,6 +157,36 @@ FOUND: dict[str, tuple[int, Program]] = {
         104000107,
         [("mirror", 960, 574), ("fresh", 2144, 2006), ("mistake", 2479, 1517), ("rename", 2337, 1727),
          ("mount", 351, 2459)],
+    ),
+    # evidence began again as it was being deleted: it counted in no guard any more
+    "a deletion under way as the clock was set back": (
+        23000096,
+        [("mirror", 2658, 2583), ("enrol", 2713, 577), ("enrol", 1930, 11), ("live", 1195, 6),
+         ("fresh", 2971, 2461), ("fresh", 3567, 2734), ("mistake", 1037, 1432), ("fresh", 1222, 4088),
+         ("remove", 3820, 2486), ("fresh", 1100, 1541), ("long", 428, 554), ("clock", 1306, 832),
+         ("mistake", 2446, 852)],
+    ),
+    # another file took the name of one that was hidden at once: the judge wanted the first one spared
+    "a name taken on a mounted disk": (
+        1000219,
+        [("mirror", 790, 930), ("preallocate", 234, 1960), ("fresh", 1581, 99), ("fresh", 285, 3895),
+         ("long", 1165, 2203), ("fresh", 3619, 1272), ("replace", 3580, 1319), ("fresh", 3854, 1636),
+         ("mount", 1259, 49), ("fresh", 28, 1918), ("move_tree", 2038, 1172)],
+    ),
+    # the archive had it padded, and the file was not any more: the judge knew it the other way only
+    "a file without the padding that it had": (
+        11000089,
+        [("preallocate", 3265, 372), ("grow", 2198, 2038), ("live", 3194, 1589), ("begin", 2186, 3132),
+         ("late_look", 1062, 3313), ("put", 2229, 3351)],
+    ),
+    # it was moved over a file that the patterns leave out by now: the judge wanted it spared
+    "a file moved to where nobody looks": (
+        4001209,
+        [("enrol", 704, 1318), ("fresh", 2554, 3413), ("put", 639, 3776), ("fresh", 1483, 1237),
+         ("link_elsewhere", 687, 788), ("fresh", 2569, 2840), ("fresh", 2424, 2259),
+         ("mirror", 1225, 3322), ("mistake", 28, 4070), ("fresh", 256, 2354),
+         ("link_elsewhere", 2690, 2684), ("link", 2910, 1142), ("mistake", 3576, 3019),
+         ("mistake", 3441, 2372), ("long", 716, 421)],
     ),
 }  # fmt: skip
 

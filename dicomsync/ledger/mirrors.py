@@ -256,10 +256,13 @@ class MirrorVerbs(CopyVerbs):
         return int(row[0])
 
     def gone_lately(self, root: RootRow) -> int:
-        """Count what was deleted of what left a folder in its last 24 hours, and no person approved."""
+        """Count what was deleted of what left a folder in its last 24 hours, and no person approved.
+
+        Where evidence began again while it was being deleted, only when that was done is known.
+        """
         row = self._db.execute(
             """SELECT count(*) FROM removals WHERE root_id = ? AND stage IN ('deleted', 'undone')
-            AND NOT approved AND first_seconds > ?""",
+            AND NOT approved AND coalesce(first_seconds, ended_seconds) > ?""",
             (root.root_id, root.seconds - WINDOW_SECONDS),
         ).fetchone()
         return int(row[0])

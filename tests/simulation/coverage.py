@@ -33,11 +33,13 @@ INSTANCE_EDGES = _edges("""
     deleted > pending sending unconfirmed
 """)
 # Two steps in one turn, of which each is an edge above: known, and not asked for. A person deletes what
-# has just been found, has just been sent or is tried again; what was in conflict goes at once.
+# has just been found, has just come back, has just been sent or is tried again; what was in conflict goes
+# at once.
 TWO_AT_ONCE = _edges("""
     - > deleting
     sending > deleting
     rejected > deleting
+    missed > deleting
     conflict > sending
 """)
 # What is not there when it is to be read is recorded as settling, and looked for: no file begins as gone.

@@ -31,6 +31,7 @@ class Hands(Executor):
     def __init__(self, site: Site) -> None:
         self._site = site
         self.out: list[Job] = []
+        self.keeps: Callable[[Job], bool] = lambda _job: False  # what quick hands do not even begin
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         job = Job(fn, args)

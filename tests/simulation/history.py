@@ -139,7 +139,8 @@ class History:
         seen = {
             path: data  # what the patterns leave out was never seen, unless it was before they did
             for path, data in everything.items()
-            if path in before or not (self._left_out(path) or self._never_seen(path))
+            if (path in before and before[path][0] == data)
+            or not (self._left_out(path) or self._never_seen(path, data))
         }
         self._places = {
             path: before[path] if path in before and before[path][0] == data else (data, now)
@@ -159,13 +160,15 @@ class History:
             if key not in keys and spans[-1].until is None:
                 spans[-1].until = now
 
-    def _never_seen(self, path: bytes) -> bool:
+    def _never_seen(self, path: bytes, data: bytes) -> bool:
         """Say whether this was hidden before a full pass could come by it."""
         if not path.startswith(HIDDEN):
             return False
-        _, since = self._places.get(path.removeprefix(HIDDEN), (b"", None))
+        there, since = self._places.get(path.removeprefix(HIDDEN), (b"", None))
+        if since is None or there != data:  # another has its name since it was hidden
+            return True
         passes = self.grounds[self._folder(path)].passes
-        return since is None or not any(one.whole and one.began.step > since.step for one in passes)
+        return not any(one.whole and one.began.step > since.step for one in passes)
 
     def _all_files(self) -> Iterator[tuple[bytes, bytes]]:
         """Give what is there, seen or hidden by a mount that was lost, or another disk."""

@@ -361,10 +361,8 @@ class Oracle:
                     self._site.archive.altered(content)[128:],
                     content[128:],
                 )  # a stranger's may be as it was
-                compared = any(  # but for zeros after the last element, which writers pad with
-                    ours.startswith(one) and not any(ours[len(one) :])
-                    for one in self.given.get(uid, ())
-                    for ours in both
+                compared = any(
+                    rest.same_but_for_padding(one, ours) for one in self.given.get(uid, ()) for ours in both
                 )
             promise(word or compared, f"I2: stored ({row[REASON]}) without proof")
             promise(row[5] is None or compared, "I2: verified, and the archive never gave that content")

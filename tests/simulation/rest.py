@@ -48,13 +48,15 @@ def _one_outcome(site: Site, row: Row, data: bytes, instances: dict[int, Row]) -
     promise(instance[SHA256] in (None, blob.digest), "I1: a file is taken for another content")
     state = instance[STATE]
     held = site.archive.held.get(blob.sop)
-    same = held is not None and held[128:] == site.archive.altered(data)[128:]
+    ours = site.archive.altered(data)[128:]
+    same = held is not None and held[128:] == ours
     if blob.sop in site.oracle.excused:
         return
     others = [one for one in instances.values() if one[UID] == blob.sop and one is not instance]
     if state == "stored":
         weak = site.oracle.was_lost and instance[REASON] == "presence-only"  # it says just that
-        promise(same or weak, "I2: stored, and the archive has something else")
+        agrees = held is not None and instance[REASON] == "agrees" and same_but_for_padding(held[128:], ours)
+        promise(same or agrees or weak, "I2: stored, and the archive has something else")
     elif state == "conflict":
         promise(others or not same, "L1: a conflict with nothing")
     elif state == "rejected":  # a person asked for all that could be tried again
@@ -63,3 +65,9 @@ def _one_outcome(site: Site, row: Row, data: bytes, instances: dict[int, Row]) -
     else:
         promise(state == "deleted", f"L1: a whole file's instance is {state}")
         promise(instance[REASON] != "mirrored", "I1: a whole file's instance was deleted for having left")
+
+
+def same_but_for_padding(one: bytes, other: bytes) -> bool:
+    """Say whether two are the same but for zeros after the last element, which writers pad with."""
+    short, long = sorted((one, other), key=len)
+    return long.startswith(short) and not any(long[len(short) :])

@@ -245,6 +245,8 @@ class Site:
             for job in list(self.hands.out):
                 if engine is None or engine is not self.engine:
                     break
+                if self.hands.keeps(job):
+                    continue
                 with self.ending():
                     if self.hands.do(job):
                         self.hands.bring(job)

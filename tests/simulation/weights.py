@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import happenings, leaving, seldom
+from . import doubts, happenings, leaving, seldom
 from .happenings import Act
 
 WEIGHTS = {
@@ -12,7 +12,7 @@ WEIGHTS = {
     "hints": 10, "answers": 10, "asked_oddly": 4, "condition": 2, "foreign": 2, "turn": 30, "work": 30,
     "bring": 30, "live": 12, "crash": 5, "with_results": 4, "power_cut": 1, "start": 5, "again": 1,
     "command": 4, "all_at_once": 3, "in_vain": 3, "ledger": 2, "ledger_lost": 2, "clock": 12,
-    "set_back_in_doubt": 3,
+    "set_back_in_doubt": 3, "late_look": 2,
 }  # fmt: skip
 MIRRORED = {
     "fresh": 30, "mistake": 20, "long": 20, "link_elsewhere": 3, "purge": 1, "mirror": 1, "enrol": 3,
@@ -22,17 +22,18 @@ MIRRORED = {
     "while_sent": 1, "away": 3, "unreadable": 2, "hints": 8, "answers": 1, "asked_oddly": 2,
     "condition": 1, "foreign": 1, "turn": 8, "work": 8, "bring": 8, "live": 10, "crash": 3,
     "power_cut": 1, "start": 14, "again": 2, "command": 1, "ledger": 1, "ledger_lost": 1, "clock": 5,
+    "back_in_doubt": 3,
 }  # fmt: skip
 """How often each happens where deletions are mirrored."""
+ROOMS = (happenings, seldom, leaving, doubts)
 BY_NAME: dict[str, Act] = {
-    name: getattr(happenings, name, None) or getattr(seldom, name, None) or getattr(leaving, name)
-    for name in WEIGHTS | MIRRORED
+    name: next(found for room in ROOMS if (found := getattr(room, name, None))) for name in WEIGHTS | MIRRORED
 }
 FAULTY = frozenset({
     "answers", "asked_oddly", "condition", "foreign", "crash", "power_cut", "away", "unreadable", "ledger",
     "ledger_lost", "while_sent", "while_read", "with_results", "in_vain", "remove_tree", "move_tree",
     "set_back_in_doubt", "purge", "link_elsewhere", "marker", "mount", "deletes_oddly", "no_room",
-    "replaced_there",
+    "replaced_there", "late_look", "back_in_doubt",
 })  # fmt: skip
 WITH_FILES = frozenset({
     "put", "replace", "edit", "begin", "grow", "preallocate", "junk", "special", "rename", "beside", "copy",
