@@ -162,13 +162,19 @@ class Orthanc:
             answer.raise_for_status()
         assert self.count() == 0
 
+    def _read(self, path: str) -> httpx.Response:
+        try:
+            return self._http.get(path)
+        except httpx.RemoteProtocolError:  # it closed a kept connection just then (RFC 9112 9.3.1)
+            return self._http.get(path)
+
     def _file(self, identifier: str) -> bytes:
-        answer = self._http.get(f"/instances/{identifier}/file")
+        answer = self._read(f"/instances/{identifier}/file")
         answer.raise_for_status()
         return answer.content
 
     def _get(self, path: str) -> Any:
-        answer = self._http.get(path)
+        answer = self._read(path)
         answer.raise_for_status()
         return answer.json()
 

@@ -21,6 +21,7 @@ from dicomsync.samples import write_ct_files
 from .test_daemon import Site, opened, until
 
 COUNT, STUDIES = 3000, 30
+WRITTEN_BACK_BYTES = 4_000 * (4_096 + 24)  # so long the log becomes before it is written back
 TIMED = """
 import atexit, time
 from dicomsync.engine import Engine
@@ -114,13 +115,13 @@ def test_a_crowd_that_looks_all_the_time_holds_nothing_up(site: Site) -> None:
     site.ready()
     crowd = Crowd(site.ledger)
     with crowd.looking():
-        write_ct_files(site.folder, count=COUNT, studies=STUDIES, size=8)
-        until(lambda: site.stored() == COUNT, 100)
+        write_ct_files(site.folder, count=2 * COUNT, studies=STUDIES, size=8)
+        until(lambda: site.stored() == 2 * COUNT, 100)
         grown = log_bytes(site)
     assert crowd.problems == []
     assert crowd.looks > 10
     assert crowd.commands > 0
-    assert grown < 16_000_000, "between the readers there is room to write it back"
+    assert grown < 2 * WRITTEN_BACK_BYTES + 4_000_000, "between the readers there is room to write it back"
     assert longest_turn_seconds(site) < 5
 
 
@@ -134,6 +135,6 @@ def test_a_look_that_never_ends_holds_nothing_up_and_what_it_costs_is_given_back
         assert grown < 30_000 * COUNT, "the log holds what was written since, and no more"
     write_ct_files(site.folder / "more", count=COUNT, studies=STUDIES, size=8, seed=1)
     until(lambda: site.stored() == 2 * COUNT, 100)
-    assert log_bytes(site) < grown + 4_000_000, "it is used again"
+    assert log_bytes(site) < max(grown, WRITTEN_BACK_BYTES) + 4_000_000, "it is used again"
     assert longest_turn_seconds(site) < 5
     assert not Path(f"{site.ledger}-wal").exists()
