@@ -1,8 +1,8 @@
 """How much at once: requests on their way, and how large, as an archive and the way to it stand it. Pure.
 
-As TCP finds its window: twice as many go as long as that makes it faster, half as many when the archive is in
-trouble or has become slow, one less while it is us who are slow. A window is a value; each answer gives the
-next one.
+As TCP finds its window: at the start twice as many go as long as that makes it faster, later one more; half
+as many when the archive is in trouble or has become slow, one less while it is us who are slow. A window is a
+value; each answer gives the next one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 FIRST_REQUESTS = 4  # what suits most archives; found again after a restart within a few answers
 ROUND_ANSWERS = 2  # times the requests on their way: so many answers are a round, and one round is compared
-FIRST_ROUND_ANSWERS = 1  # what is fast over a long way is found early: 2,000 CT over 50 ms take 6 % less
+START_ANSWERS = 1  # the same while it starts: 2,000 CT over 50 ms are there 6 % sooner
 GAIN = 0.4  # of what more requests could bring they must bring to be kept: less is noise
 REST_ROUNDS = 8  # between two trials of more that made nothing faster
 SLOW = 0.5  # of the rate of before: that is not noise, the archive has become slow
@@ -48,7 +48,7 @@ class Window:
     """How many requests may be on their way (`requests`, `most` at most), and which share of a full batch.
 
     `rate` is what the archive took (bytes a second) with the `proved` requests; while there are more than
-    those, they are on trial. The rest is the present round.
+    those, they are on trial. It is `starting` until one has failed. The rest is the present round.
     """
 
     most: int
@@ -57,6 +57,7 @@ class Window:
     share: float = 1.0
     rate: float = 0.0
     rests: int = 0
+    starting: bool = True
     answers: int = 0
     taken_bytes: float = 0.0
     seconds: float = 0.0
@@ -74,14 +75,14 @@ class Window:
             return window
         if one.waited_for_us and self.requests > FEWEST:
             few = self.requests - 1
-            return Window(self.most, few, few, window.share, rests=REST_ROUNDS)
+            return Window(self.most, few, few, window.share, rests=REST_ROUNDS, starting=False)
         window = replace(
             window,
             answers=window.answers + 1,
             taken_bytes=window.taken_bytes + one.size_bytes + INSTANCE_BYTES * one.instances,
             seconds=window.seconds + max(one.seconds, 0.001),
         )
-        each = ROUND_ANSWERS if window.rate else FIRST_ROUND_ANSWERS
+        each = START_ANSWERS if window.starting else ROUND_ANSWERS
         if window.answers < each * window.requests:
             return window
         # requests on their way, over what each of them takes: what the archive takes of all together
@@ -105,12 +106,13 @@ class Window:
             return fresh._halved(self.share)
         more = self.requests - self.proved
         if more > 0 and rate < self.rate * (1 + GAIN * more / self.proved):
-            return replace(fresh, requests=self.proved, rests=REST_ROUNDS)
+            return replace(fresh, requests=self.proved, rests=REST_ROUNDS, starting=False)
         proved = replace(fresh, proved=self.requests, rate=rate, rests=max(0, self.rests - 1))
         if self.rests > 0:
             return proved
-        return replace(proved, requests=min(self.most, 2 * self.requests))
+        more = self.requests if self.starting else 1
+        return replace(proved, requests=min(self.most, self.requests + more))
 
     def _halved(self, share: float) -> Window:
         few = max(1, self.proved // 2)
-        return Window(self.most, few, few, share, rests=1)
+        return Window(self.most, few, few, share, rests=1, starting=False)

@@ -155,7 +155,7 @@ def _listed(
         passed,
         mtime_ns=mtime_ns if whole else 0,
         digest=entries.digest() if whole else b"",
-        device=own.st_dev & (2**63 - 1),
+        device=folded(own.st_dev),
         inode=folded(own.st_ino),
     )
     below = sorted(map(os.fsencode, found.below)) if not after else []

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from dicomsync.congestion import (
     FEWEST,
     FIRST_REQUESTS,
-    FIRST_ROUND_ANSWERS,
     LONG_SECONDS,
     MANY,
     OURS,
     REST_ROUNDS,
     ROUND_ANSWERS,
     SMALLEST_SHARE,
+    START_ANSWERS,
     Answered,
     Window,
 )
@@ -28,7 +28,7 @@ BATCH = 26_000_000
 def rounds(window: Window, seconds: Callable[[int], float], times: int) -> Window:
     """Answer that many whole rounds; a request takes so long with so many on their way."""
     for _ in range(times):
-        each = ROUND_ANSWERS if window.rate else FIRST_ROUND_ANSWERS
+        each = START_ANSWERS if window.starting else ROUND_ANSWERS
         for _ in range(each * window.requests):
             before = window
             window = window.after(Answered(50, BATCH, seconds(before.requests), before.requests))
@@ -66,13 +66,13 @@ def test_it_begins_with_what_suits_most_archives_and_never_above_what_is_allowed
         (all_parallel, 64, 64),
         (all_in_turn, 8, FIRST_REQUESTS),
         (up_to(2), 8, FIRST_REQUESTS),
-        (up_to(5), 8, FIRST_REQUESTS),
+        (up_to(5), 8, 5),
         (up_to(6), 8, 8),
         (up_to(6), 5, 5),
     ],
     ids=["gains up to 8", "gains up to 64", "one core", "two cores", "five", "six", "six, and 5 allowed"],
 )
-def test_twice_as_many_go_as_long_as_that_makes_it_faster(
+def test_more_go_as_long_as_that_makes_it_faster_twice_as_many_at_first_and_then_one(
     seconds: Callable[[int], float], most: int, found: int
 ) -> None:
     window = rounds(Window.first(most), seconds, 2 * most)
@@ -85,7 +85,8 @@ def test_a_trial_that_made_nothing_faster_is_taken_back_and_not_repeated_soon() 
     back = rounds(tried, all_in_turn, 1)
     assert (back.requests, back.proved) == (FIRST_REQUESTS, FIRST_REQUESTS)
     assert rounds(back, all_in_turn, REST_ROUNDS).requests == FIRST_REQUESTS
-    assert rounds(back, all_in_turn, REST_ROUNDS + 1).requests == 2 * FIRST_REQUESTS
+    again = rounds(back, all_in_turn, REST_ROUNDS + 1)
+    assert again.requests == FIRST_REQUESTS + 1, "one more: it knows by now about how many serve"
 
 
 def test_an_archive_that_became_slow_gets_half_as_many() -> None:
@@ -123,15 +124,19 @@ def test_a_request_that_takes_long_makes_the_next_smaller_and_quick_ones_let_it_
     assert window.after(quick).share == 1.0
 
 
-def test_one_answer_of_each_tells_whether_more_serve_and_then_two_are_compared() -> None:
+def test_at_the_start_one_answer_of_each_tells_and_after_trouble_one_more_at_a_time_is_tried() -> None:
     window = Window.first(8)
     for _ in range(FIRST_REQUESTS):
         assert window.requests == FIRST_REQUESTS
         window = window.after(Answered(50, BATCH, 0.2, window.requests))
-    for _ in range(2 * 8):
-        assert (window.requests, window.proved) == (8, FIRST_REQUESTS)
-        window = window.after(Answered(50, BATCH, 0.2, window.requests))
-    assert window.proved == 8
+    assert (window.requests, window.proved) == (2 * FIRST_REQUESTS, FIRST_REQUESTS)
+    window = window.troubled()
+    tried = [FIRST_REQUESTS // 2]
+    while window.proved < 8:
+        window = window.after(Answered(50, BATCH, 0.1, window.requests))
+        if window.requests != tried[-1]:
+            tried.append(window.requests)
+    assert tried == [2, 3, 4, 5, 6, 7, 8]
 
 
 def test_answers_that_came_while_fewer_were_on_their_way_say_nothing() -> None:

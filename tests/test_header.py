@@ -206,6 +206,16 @@ def test_an_image_cut_at_any_byte_is_never_whole(spot: Path, kind: str) -> None:
         assert answer.reason not in ("malformed", "uid-mismatch"), (cut, answer)
 
 
+def test_an_element_of_the_meta_information_within_the_dataset_says_nothing(tmp_path: Path) -> None:
+    foreign = element(0x00020003, "UI", "9.9.9") + element(0x00020010, "UI", IMPLICIT)
+    for number in range(4):  # two are walked and teach a layout, two are read by it
+        path = tmp_path / f"{number}.dcm"
+        path.write_bytes(file(image(extra=foreign)))
+        found = header.read(bytes(path))
+        assert isinstance(found, Whole)
+        assert (found.sop_instance_uid, found.transfer_syntax_uid) == ("1.2.3.4", EXPLICIT)
+
+
 def test_an_object_without_pixels_passes_only_when_cut_between_two_elements(spot: Path) -> None:
     data = file(REPORT_BODY)
     ends = [len(meta()) + len(b"".join(REPORT_BODY[:count])) for count in range(4, len(REPORT_BODY) + 1)]
