@@ -20,6 +20,9 @@ from . import fuse
 from .conftest import AnyArchive, need
 from .mirrored import MARKER, Real, eventually, mounted_site
 
+# Each waits, several times, longer than a removal took: where that was slow once, all of it is.
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 def site(tmp_path: Path, archive: AnyArchive) -> Iterator[Real]:
