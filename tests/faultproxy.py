@@ -29,6 +29,8 @@ from enum import StrEnum
 from types import TracebackType
 from urllib.parse import urlsplit
 
+from .recording_proxy import waiting
+
 HOST = "127.0.0.1"
 PIECE_BYTES = 64 * 1024
 PIECES_UNDER_WAY = 64  # 4 MiB each way: enough for 100 ms at 40 MB/s
@@ -158,6 +160,7 @@ class FaultProxy:
         self.stopping = threading.Event()
         self._met: dict[int, int] = {}
         self._lock = threading.Lock()
+        self._accepting = threading.Lock()  # a connection is waiting or it is listed, at every moment
         self._connections: list[_Connection] = []
         self._threads: list[threading.Thread] = []
         self._fillers: list[socket.socket] = []
@@ -207,6 +210,12 @@ class FaultProxy:
         self._listen(64)
 
     @property
+    def quiet(self) -> bool:
+        """Whether no connection is open: all that a client sent before it died has been passed on."""
+        with self._accepting:
+            return not any(one.is_open for one in self._connections) and not waiting(self._listener)
+
+    @property
     def struck(self) -> list[Exchange]:
         """The exchanges that a fault has met."""
         return [one for one in list(self.exchanges) if one.struck]
@@ -243,12 +252,14 @@ class FaultProxy:
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                client, _ = listener.accept()
-                if self._how == "reset":
-                    _reset(client)
-                    continue
-                connection = _Connection(self, client)
-                self._connections.append(connection)
+                waiting(listener, None)
+                with self._accepting:
+                    client, _ = listener.accept()
+                    if self._how == "reset":
+                        _reset(client)
+                        continue
+                    connection = _Connection(self, client)
+                    self._connections.append(connection)
                 if not self._how:
                     self._threads += connection.start()
 
@@ -265,11 +276,17 @@ class _Connection:
         self._ways_left = 2
         self._lock = threading.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether bytes may still pass, one way or the other."""
+        return self._ways_left > 0
+
     def start(self) -> list[threading.Thread]:
         try:
             self._server = socket.create_connection(self._proxy.server, SECONDS)
         except OSError:
             self.abort()
+            self._ways_left = 0
             return []
         threads = []
         for way, source, sink in (

@@ -98,6 +98,8 @@ class RecordingProxy:
         self._hold_answer = False
         self._dropping = False
         self._changed = threading.Condition()
+        self._accepting = threading.Lock()  # a connection is waiting or it is counted, at every moment
+        self._serving = 0  # connections whose exchange is not over, or not on record yet
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -134,8 +136,9 @@ class RecordingProxy:
 
     @property
     def quiet(self) -> bool:
-        """Whether no exchange is open."""
-        return all(one.ended is not None for one in list(self.exchanges))
+        """Whether no exchange is open or on its way here: what a client sent before it died is on record."""
+        with self._accepting:
+            return not self._serving and not waiting(self._listener)
 
     @property
     def stores(self) -> list[Exchange]:
@@ -204,31 +207,41 @@ class RecordingProxy:
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
+            waiting(self._listener, None)
             try:
-                client, _ = self._listener.accept()
+                with self._accepting:
+                    client, _ = self._listener.accept()
+                    self._serving += 1
             except OSError:
                 return
             self._spawn(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
-        """Forward one request and its answer; every connection is for one exchange."""
         client.settimeout(SECONDS)
         with client:
             try:
-                head, rest = _head(client)
-            except OSError:
-                return
-            if not head:
-                return
-            exchange = _exchange(head)
-            self.exchanges.append(exchange)
-            try:
-                with socket.create_connection(self._server, SECONDS) as server:
-                    self._forward(exchange, client, server, head, rest)
-            except OSError:
-                exchange.cut = exchange.cut or "archive"
-            exchange.ended = exchange.ended or time.monotonic()
+                self._exchange(client)
+            finally:
+                with self._accepting:
+                    self._serving -= 1
             _linger(client)
+
+    def _exchange(self, client: socket.socket) -> None:
+        """Forward one request and its answer; every connection is for one exchange."""
+        try:
+            head, rest = _head(client)
+        except OSError:
+            return
+        if not head:
+            return
+        exchange = _exchange(head)
+        self.exchanges.append(exchange)
+        try:
+            with socket.create_connection(self._server, SECONDS) as server:
+                self._forward(exchange, client, server, head, rest)
+        except OSError:
+            exchange.cut = exchange.cut or "archive"
+        exchange.ended = exchange.ended or time.monotonic()
 
     def _forward(
         self, exchange: Exchange, client: socket.socket, server: socket.socket, head: bytes, rest: bytes
@@ -359,6 +372,14 @@ class _Parts:
             done = match.end()
         longest = max(len(self._boundary), len(_SOP_INSTANCE_UID))
         self._rest = data[max(done, len(data) - longest + 1) :]
+
+
+def waiting(listener: socket.socket, seconds: float | None = 0.0) -> bool:
+    """Say whether a connection waits to be accepted, or comes within so many seconds (None: whenever)."""
+    try:
+        return bool(select.select([listener], [], [], seconds)[0])
+    except (OSError, ValueError):  # closed meanwhile
+        return False
 
 
 def _head(client: socket.socket) -> tuple[bytes, bytes]:

@@ -78,7 +78,8 @@ class Life:
 
         until(more, 40)
         assert process.returncode == -signal.SIGKILL, self.site.said()
-        until(lambda: self.proxy.quiet)  # the archive has what was on the way when it died, or never will
+        # What was on the way when it died the archive has now, or never will
+        until(lambda: self.network.quiet and self.proxy.quiet)
 
     def known(self) -> int:
         return sum(accounts.states(self.site.ledger).values())
