@@ -150,7 +150,13 @@ class Bench:
 
     def sink(self) -> Iterator[Finding]:
         """As fast as an archive could ever be: only the sender's own cost counts."""
-        peers = (senders.LIMIT, senders.DICOMWEB_CLIENT, senders.CURL)
+        peers = (
+            senders.LIMIT,
+            senders.DICOMWEB_CLIENT,
+            senders.ONE_BY_ONE,
+            senders.ALL_AT_ONCE,
+            senders.CURL,
+        )
         usual = None
         for corpus in self.corpora():
             title = f"{_short(corpus)} to the sink"

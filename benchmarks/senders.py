@@ -73,6 +73,12 @@ def _module(name: str, *more: str) -> Command:
     ]
 
 
+def _dicomweb_client_command(folder: Path, server: Server, _: Path) -> list[str]:
+    """Its own command, which reads all files and stores them in one request."""
+    program = str(Path(sys.executable).with_name("dicomweb_client"))
+    return [program, "--url", server.url, "store", "instances", *map(str, sorted(folder.rglob("*.dcm")))]
+
+
 def _curl(folder: Path, server: Server, _: Path) -> list[str]:
     """One file a request: to Orthanc's own REST interface, elsewhere as a bare application/dicom."""
     url = f"{server.root}/instances" if server.kind == "orthanc" else f"{server.url}/studies"
@@ -86,9 +92,10 @@ def _curl(folder: Path, server: Server, _: Path) -> list[str]:
 DICOMSYNC = Sender(OURS, dicomsync)
 DCMSEND = Sender("dcmsend", _dcmsend, _program("dcmsend", "dcmtk"), NO_DELAY)
 STORESCU = Sender("storescu", _storescu, _program("storescu", "dcmtk"), NO_DELAY)
-DICOMWEB_CLIENT = Sender(
-    "dicomweb-client", _module("by_dicomweb_client"), _python("dicomweb_client", "dicomweb-client")
-)
+_DICOMWEB_CLIENT = _python("dicomweb_client", "dicomweb-client")
+DICOMWEB_CLIENT = Sender("dicomweb-client", _module("by_dicomweb_client"), _DICOMWEB_CLIENT)
+ONE_BY_ONE = Sender("dicomweb-client, a file a request", _module("by_dicomweb_client", "1"), _DICOMWEB_CLIENT)
+ALL_AT_ONCE = Sender("dicomweb-client's own command", _dicomweb_client_command, _DICOMWEB_CLIENT)
 CURL = Sender("find | xargs curl", _curl, _program("curl", "curl"))
 LIMIT = Sender("the limit (sendfile)", _module("by_sendfile"))
 LIMIT_ABREAST = Sender("the limit (sendfile)", _module("by_sendfile", AT_A_TIME))

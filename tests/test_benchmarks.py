@@ -115,7 +115,11 @@ def test_a_tree_is_scanned_to_its_end_sent_nothing_of_and_found_pending_again(tm
         ledger.close()
 
 
-@pytest.mark.parametrize("peer", [senders.LIMIT, senders.DICOMWEB_CLIENT, senders.CURL], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "peer",
+    [senders.LIMIT, senders.DICOMWEB_CLIENT, senders.ONE_BY_ONE, senders.ALL_AT_ONCE, senders.CURL],
+    ids=lambda p: p.name,
+)
 def test_a_peer_brings_every_instance_to_the_sink(peer: senders.Sender, tmp_path: Path) -> None:
     if why := peer.missing():
         pytest.skip(why)
@@ -161,6 +165,7 @@ def test_requests_of_the_peer_are_as_large_as_ours_at_most(tmp_path: Path) -> No
         (tmp_path / f"{number:03}.dcm").touch()
     groups = list(by_dicomweb_client.groups([str(path) for path in paths_in(tmp_path)]))
     assert [len(group) for group in groups] == [100, 20]
+    assert [len(group) for group in by_dicomweb_client.groups([str(tmp_path / "000.dcm")] * 2, 1)] == [1, 1]
 
 
 def test_the_command_prints_what_a_program_can_read(
