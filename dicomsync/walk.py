@@ -215,7 +215,7 @@ def elements(source: Source, offset: int, wanted: Wanted, before: int = 0) -> li
                 length = length << 16 | vr
                 index += 8
             if length == UNDEFINED:
-                index = _open_ended(source, base + index, form, raw, vr, hits) - base
+                index = _open_ended(source, base + index, wanted, raw, vr, hits) - base
                 edge = -1  # The window has moved on.
                 continue
             if raw in tags:
@@ -238,15 +238,16 @@ def _long(form: Form, source: Source, index: int, vr: int, short_length: int) ->
     return 12, length
 
 
-def _open_ended(source: Source, offset: int, form: Form, raw: int, vr: int, hits: list[Hit]) -> int:
+def _open_ended(source: Source, offset: int, wanted: Wanted, raw: int, vr: int, hits: list[Hit]) -> int:
     """Find the end of a top-level element of undefined length; pixel data in fragments becomes a hit."""
-    tag = form.tag(raw)
+    form, tag = wanted.form, wanted.form.tag(raw)
     if tag == PIXEL_DATA or _holds_fragments(form, vr):
         end, filled = fragments(source, offset, form)
         if tag in PIXELS:
             hits.append((tag, offset, TERMINATED if filled else 0))
         return end
-    hits.append((tag, offset, 0))  # that it is there may be all that is asked
+    if raw in wanted.tags:
+        hits.append((tag, offset, 0))  # that it is there may be all that is asked
     return items(source, offset, _inside(form, vr))
 
 

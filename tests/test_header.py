@@ -208,9 +208,11 @@ def test_an_image_cut_at_any_byte_is_never_whole(spot: Path, kind: str) -> None:
 
 def test_an_element_of_the_meta_information_within_the_dataset_says_nothing(tmp_path: Path) -> None:
     foreign = element(0x00020003, "UI", "9.9.9") + element(0x00020010, "UI", IMPLICIT)
-    for number in range(4):  # two are walked and teach a layout, two are read by it
+    open_ended = element(0x00020010, "SQ", b"", length=OPEN) + delimiter(SEQUENCE_END)
+    several = [foreign] * 4 + [open_ended] * 4  # two are walked and teach a layout, two are read by it
+    for number, extra in enumerate(several):
         path = tmp_path / f"{number}.dcm"
-        path.write_bytes(file(image(extra=foreign)))
+        path.write_bytes(file(image(extra=extra)))
         found = header.read(bytes(path))
         assert isinstance(found, Whole)
         assert (found.sop_instance_uid, found.transfer_syntax_uid) == ("1.2.3.4", EXPLICIT)
