@@ -48,7 +48,8 @@ class Window:
     """How many requests may be on their way (`requests`, `most` at most), and which share of a full batch.
 
     `rate` is what the archive took (bytes a second) with the `proved` requests; while there are more than
-    those, they are on trial. It is `starting` until one has failed. The rest is the present round.
+    those, they are on trial. It is `starting` until a trial has failed, `most` go, the archive was in trouble
+    or we were slow. The rest is the present round.
     """
 
     most: int
@@ -76,6 +77,8 @@ class Window:
         if one.waited_for_us and self.requests > FEWEST:
             few = self.requests - 1
             return Window(self.most, few, few, window.share, rests=REST_ROUNDS, starting=False)
+        if one.abreast > self.requests:  # it began while more went, which says nothing of so few
+            return window
         window = replace(
             window,
             answers=window.answers + 1,
@@ -104,14 +107,14 @@ class Window:
         fresh = replace(self, answers=0, taken_bytes=0.0, seconds=0.0)
         if rate < SLOW * self.rate:
             return fresh._halved(self.share)
-        more = self.requests - self.proved
-        if more > 0 and rate < self.rate * (1 + GAIN * more / self.proved):
+        added = self.requests - self.proved
+        if added > 0 and rate < self.rate * (1 + GAIN * added / self.proved):
             return replace(fresh, requests=self.proved, rests=REST_ROUNDS, starting=False)
         proved = replace(fresh, proved=self.requests, rate=rate, rests=max(0, self.rests - 1))
         if self.rests > 0:
             return proved
-        more = self.requests if self.starting else 1
-        return replace(proved, requests=min(self.most, self.requests + more))
+        tried = min(self.most, 2 * self.requests if self.starting else self.requests + 1)
+        return replace(proved, requests=tried, starting=self.starting and tried > self.requests)
 
     def _halved(self, share: float) -> Window:
         few = max(1, self.proved // 2)

@@ -21,7 +21,7 @@ class Request:
 
     `alone`: nothing else about its study may be on its way. `paths` are of the files it may have to read,
     `abreast` is how many were on their way as it `began` (monotonic seconds), it and what began in the same
-    turn too.
+    turn too: it is known once that turn has gone.
     """
 
     study: str
@@ -75,10 +75,11 @@ class Traffic:
 
     def begin_turn(self) -> None:
         """Begin to plan: what was planned before has gone, all of it together."""
-        abreast = len(self.moving)
-        for one in self._planned:
-            one.abreast = abreast
-        self._planned.clear()
+        if self._planned:
+            abreast = len(self.moving)
+            for one in self._planned:
+                one.abreast = abreast
+            self._planned.clear()
 
     def forget_planned(self) -> None:
         """Take back what was planned in a turn that could not be committed: nothing of it goes."""

@@ -146,6 +146,30 @@ def test_answers_that_came_while_fewer_were_on_their_way_say_nothing() -> None:
     assert window == Window.first(8)
 
 
+def test_answers_of_a_trial_taken_back_that_come_later_say_nothing_of_the_fewer_that_go_now() -> None:
+    many = 2 * FIRST_REQUESTS
+    tried = rounds(Window.first(8), all_in_turn, 1)
+    window = rounds(tried, all_in_turn, 1)
+    back = window
+    for _ in range(many - 1):  # they began eight abreast, so that they took as long as that takes
+        window = window.after(Answered(50, BATCH, 3 * all_in_turn(many), many))
+    assert window == back
+    window = window.after(Answered(50, BATCH, all_in_turn(FIRST_REQUESTS), FIRST_REQUESTS))
+    assert (window.requests, window.answers) == (FIRST_REQUESTS, 1)
+
+
+@pytest.mark.parametrize("most", [1, FIRST_REQUESTS, 8])
+def test_where_as_many_go_as_may_the_start_is_over_and_a_slow_answer_of_each_is_not_enough(most: int) -> None:
+    window = Window.first(most)
+    for _ in range(FIRST_REQUESTS + 8):  # to eight, and an answer of each of them
+        window = window.after(Answered(50, BATCH, 0.2, window.requests))
+    assert (window.proved, window.starting) == (most, False)
+    window = rounds(window, all_parallel, 1)
+    for _ in range(most):
+        window = window.after(Answered(50, BATCH, 0.5, most))
+    assert window.requests == most
+
+
 def waiting(window: Window, instances: int, share: float) -> Answered:
     """Give an answer that waited for us for a share of its time."""
     return Answered(instances, BATCH, 0.2, window.requests, 0.2 * share)
