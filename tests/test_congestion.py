@@ -45,7 +45,7 @@ def all_in_turn(requests: int) -> float:
     return 0.2 * requests
 
 
-def up_to(most: int) -> Callable[[int], float]:
+def up_to(most: float) -> Callable[[int], float]:
     """Give an archive, or a line, that does so many at a time and lets the others wait."""
     return lambda requests: 0.2 * max(1.0, requests / most)
 
@@ -66,11 +66,12 @@ def test_it_begins_with_what_suits_most_archives_and_never_above_what_is_allowed
         (all_parallel, 64, 64),
         (all_in_turn, 8, FIRST_REQUESTS),
         (up_to(2), 8, FIRST_REQUESTS),
-        (up_to(5), 8, 5),
+        (up_to(4.7), 8, 5),
+        (up_to(5), 8, 8),
         (up_to(6), 8, 8),
         (up_to(6), 5, 5),
     ],
-    ids=["gains up to 8", "gains up to 64", "one core", "two cores", "five", "six", "six, and 5 allowed"],
+    ids=["up to 8", "up to 64", "one core", "two cores", "over four", "five", "six", "six, 5 allowed"],
 )
 def test_more_go_as_long_as_that_makes_it_faster_twice_as_many_at_first_and_then_one(
     seconds: Callable[[int], float], most: int, found: int
