@@ -20,6 +20,15 @@ def rows(ledger: Path, sql: str) -> list[tuple[Any, ...]]:
         return database.execute(sql).fetchall()
 
 
+def sent_each_once(ledger: Path, requests: int, instances: int) -> None:
+    """Prove that every request that the archive got was answered, and each instance was in one of them alone.
+
+    How many they were says nothing: a study whose files come slower than `quiet` goes in two.
+    """
+    answered = "SELECT count(*), sum(instances) FROM batches WHERE status IS NOT NULL"
+    assert rows(ledger, answered) == [(requests, instances)]
+
+
 def states(ledger: Path, what: str = "instances") -> dict[str, int]:
     """Count a ledger's instances, or its files, by state, row by row; nothing where there is none yet."""
     try:
