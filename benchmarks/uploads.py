@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +26,20 @@ def send(sender: Sender, corpus: Corpus, start: Starts, place: Path) -> Sample:
         sample = run(sender.command(corpus.path, server, Path(home)), sender.environment)
         if (arrived := server.count()) != corpus.files:
             raise FailedRun(f"{sender.name} brought {arrived} of {corpus.files} instances")
+        for one in unclear(Path(home) / "ledger.db"):
+            print(f"{corpus.name}, in {sample.seconds:.1f} s: {one}", file=sys.stderr, flush=True)
         return sample
+
+
+def unclear(ledger: Path) -> list[str]:
+    """Tell of our requests whose instances were not all stored at once: asking about them takes long."""
+    if not ledger.exists():
+        return []
+    with closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as database:
+        rows = database.execute(
+            "SELECT instances, status, outcome FROM batches WHERE outcome <> instances || ' stored'"
+        ).fetchall()
+    return [f"a request of {instances}, status {status}: {outcome}" for instances, status, outcome in rows]
 
 
 def contest(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sqlite3
 import sys
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,21 @@ def test_a_peer_that_is_not_installed_or_brings_too_little_is_named(tmp_path: Pa
     (sample,) = runs[senders.OURS]
     assert sample.seconds > 0
     assert 10e6 < sample.rss_bytes < 500e6
+
+
+def test_a_request_whose_instances_were_not_all_stored_at_once_is_told(tmp_path: Path) -> None:
+    assert uploads.unclear(tmp_path / "ledger.db") == [], "a peer has none"
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    ledger.close()
+    study = "INSERT INTO studies (id, study_instance_uid, seen_at) VALUES (1, '1.2', 0)"
+    batch = """INSERT INTO batches (study_id, sent_at, instances, size_bytes, status, outcome)
+        VALUES (1, 0, ?, 0, ?, ?)"""
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+        database.execute(study)
+        database.executemany(batch, [(63, 200, "63 stored"), (63, None, "63 unconfirmed (broken)")])
+    assert uploads.unclear(tmp_path / "ledger.db") == [
+        "a request of 63, status None: 63 unconfirmed (broken)"
+    ]
 
 
 def test_whoever_goes_first_in_one_round_goes_last_in_the_next() -> None:
