@@ -36,6 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     global dead_watch
     dead_watch = config.getoption("--dead-watch")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in a script's background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 dead_watch = False
