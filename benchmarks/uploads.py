@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from benchmarks.goals import GOALS, Finding
 from benchmarks.measuring import FailedRun, Runs, Sample, in_turn, median, ratios, run, seconds_of
 from benchmarks.senders import DICOMSYNC, OURS, Sender, dicomsync
 from benchmarks.servers import Server, Starts
+from dicomsync.ledger.opening import read_only
 
 MB = 1e6
 
@@ -35,7 +35,7 @@ def unclear(ledger: Path) -> list[str]:
     """Tell of our requests whose instances were not all stored at once: asking about them takes long."""
     if not ledger.exists():
         return []
-    with closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as database:
+    with closing(read_only(ledger)) as database:
         rows = database.execute(
             "SELECT instances, status, outcome FROM batches WHERE outcome <> instances || ' stored'"
         ).fetchall()

@@ -188,7 +188,7 @@ class Real(Site):
     def removal_is_followed(self, name: str) -> None:
         """Show that a removal is followed now, and how long that takes where its last check passes at once.
 
-        Where something was just being read, it is checked again in half a minute: then another file shows it.
+        One that was held back is checked again in half a minute: then another file shows it.
         """
         for number in range(3):
             one = f"{number}-{name.replace('/', '-')}" if number else name

@@ -20,7 +20,7 @@ import pytest
 from dicomsync import pacing, samples, sandbox, service, wiring
 from dicomsync.sandbox.kinds import KINDS
 from tests import orthanc as orthancs
-from tests.conftest import Site, by_uid, same_from_128, small, uid_of
+from tests.conftest import Site, by_uid, need, same_from_128, small, uid_of
 from tests.recording_proxy import RecordingProxy
 from tests.scripted_server import Request, ScriptedServer, answer, answering
 
@@ -270,8 +270,7 @@ def test_all_is_stored_once_after_a_recorded_answer(
 def test_an_orthanc_that_answers_stored_to_a_second_content_is_never_given_one(
     overwrites: bool, site: Site, tmp_path: Path
 ) -> None:
-    if reason := orthancs.missing():
-        pytest.skip(reason)
+    need(orthancs.missing())
     theirs, ours = small("1", StudyDescription="what was there"), small("1", StudyDescription="ours")
     site.write("1.dcm", ours)
     site.write("2.dcm", small("2"))
